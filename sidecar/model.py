@@ -1,0 +1,161 @@
+"""What the engine told us, and what we made of it: the frozen values that pass between modules.
+
+Nothing here does I/O or imports anything heavy. A value is never changed after it was built, so it may cross
+a thread without a lock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+NO_LABELS: Mapping[str, str] = MappingProxyType({})
+
+COMPOSE_PROJECT = "com.docker.compose.project"
+COMPOSE_SERVICE = "com.docker.compose.service"
+COMPOSE_NUMBER = "com.docker.compose.container-number"
+COMPOSE_ONEOFF = "com.docker.compose.oneoff"
+COMPOSE_REPLACE = "com.docker.compose.replace"
+COMPOSE_DEPENDS_ON = "com.docker.compose.depends_on"
+SWARM_SERVICE = "com.docker.swarm.service.name"
+SWARM_STACK = "com.docker.stack.namespace"
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """One mount of a container, as the engine's container list reports it.
+
+    Attributes:
+        type: ``bind``, ``volume``, ``tmpfs``, ``npipe``, ``cluster`` or ``image``.
+        source: Path on the engine's host (for a volume: its mountpoint there); may be empty.
+        destination: Path inside the container.
+        name: Volume name; empty for anything but a volume.
+        driver: Volume driver, ``local`` for most.
+        read_only: Whether the container may only read.
+    """
+
+    type: str
+    source: str
+    destination: str
+    name: str = ""
+    driver: str = ""
+    read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """One volume of the engine. ``mountpoint`` is empty where the driver has none on this host."""
+
+    name: str
+    driver: str = "local"
+    mountpoint: str = ""
+    labels: Mapping[str, str] = field(default=NO_LABELS)
+    options: Mapping[str, str] = field(default=NO_LABELS)
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """One container of the engine.
+
+    Attributes:
+        id: The full 64-digit id.
+        name: First name without its slash.
+        image: Image reference as the list shows it.
+        image_id: ``sha256:…`` id of the image.
+        created: Unix time in seconds.
+        state: ``created``, ``running``, ``paused``, ``restarting``, ``removing``, ``exited`` or ``dead``.
+        labels: All labels (the image's are among them, as the engine merges them). In Swarm the labels of
+            the service are merged in below the container's own.
+        image_labels: The ``backrest.*`` labels that the image itself carries.
+        mounts: Its mounts, in the engine's order.
+        network_mode: ``HostConfig.NetworkMode``, e.g. ``default`` or ``container:<id>``.
+        networks: Names of the networks it is in.
+    """
+
+    id: str
+    name: str
+    labels: Mapping[str, str] = field(default=NO_LABELS)
+    mounts: tuple[Mount, ...] = ()
+    state: str = "running"
+    created: int = 0
+    image: str = ""
+    image_id: str = ""
+    image_labels: Mapping[str, str] = field(default=NO_LABELS)
+    network_mode: str = "default"
+    networks: tuple[str, ...] = ()
+
+    @property
+    def project(self) -> str:
+        """Compose project or Swarm stack; empty for a bare container."""
+        return (self.labels.get(COMPOSE_PROJECT) or self.labels.get(SWARM_STACK) or "").strip()
+
+    @property
+    def service(self) -> str:
+        """Compose or Swarm service; empty for a bare container. A stack's prefix is taken off."""
+        compose = self.labels.get(COMPOSE_SERVICE, "").strip()
+        if compose:
+            return compose
+        swarm = self.labels.get(SWARM_SERVICE, "").strip()
+        stack = self.labels.get(SWARM_STACK, "").strip()
+        return swarm.removeprefix(f"{stack}_") if stack else swarm
+
+    @property
+    def is_oneoff(self) -> bool:
+        """Whether ``compose run`` made it. Such a container shares its service's labels but is no workload."""
+        return self.labels.get(COMPOSE_ONEOFF, "").lower() == "true"
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSnapshot:
+    """Everything that one look at the engine gave.
+
+    Attributes:
+        containers: All containers, running or not.
+        volumes: Volumes by name; only those that could be listed.
+        engine_id: The engine's own id; a change means another engine answers.
+        docker_root: The engine's ``DockerRootDir``; empty where it could not be asked.
+        self_id: Id of the container this process runs in; empty outside one.
+        notes: Things that could not be looked up (a proxy's 403, say), one sentence each.
+    """
+
+    containers: tuple[Container, ...]
+    volumes: Mapping[str, Volume] = field(default=MappingProxyType({}))
+    engine_id: str = ""
+    docker_root: str = ""
+    self_id: str = ""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something a person should know: why a container is skipped, or what is odd about it.
+
+    Attributes:
+        code: Stable word for programs, e.g. ``wrong-label``, ``unknown-label``, ``no-path``.
+        message: One plain sentence: what, where, and what to do.
+        container: Name of the container it is about.
+        label: The label key it is about.
+        value: The label's value, shortened and made printable by :func:`printable`.
+        hint: A suggestion, e.g. the nearest known key.
+        skips: Whether the container (or named plan) is skipped because of it.
+    """
+
+    code: str
+    message: str
+    container: str = ""
+    label: str = ""
+    value: str = ""
+    hint: str = ""
+    skips: bool = False
+
+
+def printable(text: str, limit: int = 120) -> str:
+    """Return ``text`` safe for one log line or table cell.
+
+    Control characters, line separators and bidirectional overrides are escaped, and the text is cut at
+    ``limit`` characters with its full length noted, so that a label can neither forge a log line nor flood it.
+    """
+    cut = text[:limit]
+    out = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in cut)
+    return f"{out}… ({len(text)} characters)" if len(text) > limit else out

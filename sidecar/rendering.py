@@ -1,0 +1,100 @@
+"""What rendering gives and what merging needs: values only, no logic.
+
+``plans.render`` makes a :class:`Rendering` from an engine snapshot; ``merge.merge`` puts it into a document.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from sidecar.backrest_plan import Plan
+from sidecar.model import Finding
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """What the state remembers of one plan of ours.
+
+    Attributes:
+        workload: Key of the workload it belongs to, see ``naming.Workload.key``.
+        fields: For each owned field the digest of the value that we wrote last. Tells a UI edit (the file
+            differs from this) from a label change (the rendering differs from this).
+        hooks: Digests of the hooks that we wrote last.
+        paths: The paths that we wrote last; they find the owner again and tell what a view switch changed.
+        absent_since: Unix time since when the workload has been continuously absent; 0 = present.
+        disabled: We disabled it (withdrawn or orphaned), and must enable it again when it comes back.
+    """
+
+    workload: str
+    fields: Mapping[str, str] = field(default=MappingProxyType({}))
+    hooks: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
+    absent_since: float = 0.0
+    disabled: bool = False
+
+
+Owners = Mapping[str, Owner]
+"""Plan id → owner."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlanFacts:
+    """What rendering needs to know of a plan that stands in config.json."""
+
+    id: str
+    repo: str
+    paths: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigView:
+    """The part of config.json that rendering depends on: repos and plans in the file's order."""
+
+    repo_ids: tuple[str, ...] = ()
+    plans: tuple[PlanFacts, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedPlan:
+    """One plan as the labels want it.
+
+    Attributes:
+        plan: The plan.
+        workload: Key of the workload.
+        containers: Names of the containers behind it (several for replicas).
+        sources: For each field the label or default it comes from, e.g. ``{"schedule": "backrest.schedule"}``.
+        go_hooks: What the Go tool would have rendered from the same labels, to recognise its hooks.
+    """
+
+    plan: Plan
+    workload: str
+    containers: tuple[str, ...]
+    sources: Mapping[str, str] = field(default=MappingProxyType({}))
+    go_hooks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Rendering:
+    """A whole wish, never a delta.
+
+    Attributes:
+        plans: Sorted by id; ids are unique.
+        findings: Skips and warnings, in the engine's order.
+        present: Workload keys that exist on the engine and ask for a plan, rendered or skipped. The plan of
+            a present workload is no orphan.
+        withdrawn: Workload keys whose label says ``backrest.enable=false``.
+        renamed: (old id, new id) pairs of workloads whose id changed through an option.
+        complete: False when the engine could not be listed wholly; absence then proves nothing.
+        warnings_default_repo: A sentence when the explicit default repo does not exist, else empty.
+    """
+
+    plans: tuple[RenderedPlan, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    present: frozenset[str] = frozenset()
+    withdrawn: frozenset[str] = frozenset()
+    renamed: tuple[tuple[str, str], ...] = ()
+    complete: bool = True
+    default_repo: str = ""
+    default_repo_error: str = ""
