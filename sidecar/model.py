@@ -9,8 +9,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any
 
 NO_LABELS: Mapping[str, str] = MappingProxyType({})
+
+
+def _no_labels() -> Mapping[str, str]:
+    return NO_LABELS
+
+
+def _nothing() -> Mapping[str, Any]:
+    return NO_LABELS
+
 
 COMPOSE_PROJECT = "com.docker.compose.project"
 COMPOSE_SERVICE = "com.docker.compose.service"
@@ -50,8 +60,8 @@ class Volume:
     name: str
     driver: str = "local"
     mountpoint: str = ""
-    labels: Mapping[str, str] = field(default=NO_LABELS)
-    options: Mapping[str, str] = field(default=NO_LABELS)
+    labels: Mapping[str, str] = field(default_factory=_no_labels)
+    options: Mapping[str, str] = field(default_factory=_no_labels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +85,13 @@ class Container:
 
     id: str
     name: str
-    labels: Mapping[str, str] = field(default=NO_LABELS)
+    labels: Mapping[str, str] = field(default_factory=_no_labels)
     mounts: tuple[Mount, ...] = ()
     state: str = "running"
     created: int = 0
     image: str = ""
     image_id: str = ""
-    image_labels: Mapping[str, str] = field(default=NO_LABELS)
+    image_labels: Mapping[str, str] = field(default_factory=_no_labels)
     network_mode: str = "default"
     networks: tuple[str, ...] = ()
 
@@ -120,7 +130,7 @@ class EngineSnapshot:
     """
 
     containers: tuple[Container, ...]
-    volumes: Mapping[str, Volume] = field(default=MappingProxyType({}))
+    volumes: Mapping[str, Volume] = field(default_factory=_nothing)
     engine_id: str = ""
     docker_root: str = ""
     self_id: str = ""

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
+from typing import Any
 
 from sidecar.backrest_plan import Plan
-from sidecar.model import Finding
+from sidecar.model import NO_LABELS, Finding
+
+
+def _nothing() -> Mapping[str, Any]:
+    return NO_LABELS
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +32,7 @@ class Owner:
     """
 
     workload: str
-    fields: Mapping[str, str] = field(default=MappingProxyType({}))
+    fields: Mapping[str, str] = field(default_factory=_nothing)
     hooks: tuple[str, ...] = ()
     paths: tuple[str, ...] = ()
     absent_since: float = 0.0
@@ -71,7 +75,7 @@ class RenderedPlan:
     plan: Plan
     workload: str
     containers: tuple[str, ...]
-    sources: Mapping[str, str] = field(default=MappingProxyType({}))
+    sources: Mapping[str, str] = field(default_factory=_nothing)
     go_hooks: tuple[str, ...] = ()
 
 
