@@ -1,0 +1,225 @@
+"""Workloads and their plan ids. The letter of it is kept from the Go tool, so that migration renames nothing.
+
+A workload is what a plan belongs to: a Compose or Swarm service, or a bare container. It survives a recreate;
+container ids do not. Each plan of a workload (the default one and the named ones) has a key and an id.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+from sidecar.model import COMPOSE_NUMBER, COMPOSE_REPLACE, Container
+
+_TEMPORARY_NAME = re.compile(r"^[0-9a-f]{12}_(?=.)")
+_SWARM_TASK_NAME = "com.docker.swarm.task.name"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Workload:
+    """What one plan belongs to. Sorts by project, service, container, plan name.
+
+    Attributes:
+        project: Compose project or Swarm stack; empty for none.
+        service: Compose or Swarm service; empty for a bare container.
+        container: Final name of a bare container; empty where there is a service.
+        plan: Name of a named plan; empty for the default plan.
+    """
+
+    project: str
+    service: str
+    container: str = ""
+    plan: str = ""
+
+    @property
+    def key(self) -> str:
+        """The durable key of this plan's workload in the state file."""
+        base = f"{self.project}/{self.service}" if self.service else f"/{self.container}"
+        return f"{base}#{self.plan}" if self.plan else base
+
+    def __str__(self) -> str:
+        """The workload as people would say it."""
+        base = "/".join(p for p in (self.project, self.service or self.container) if p)
+        return f"{base} ({self.plan})" if self.plan else base
+
+
+@lru_cache(maxsize=65536)
+def sanitize(text: str) -> str:
+    """Lower-case, replace every character outside ``[a-z0-9]`` by ``_``, trim ``_`` at both ends.
+
+    Lower-casing is done rune by rune, as Go does: ``İ`` becomes one ``i``, not two code points.
+    """
+    lowered = (char.lower()[0] for char in text)
+    return "".join(c if c.isascii() and c.isalnum() else "_" for c in lowered).strip("_")
+
+
+def final_name(container: Container) -> str:
+    """Return the name that the container has, or will have once Compose has finished recreating it.
+
+    Compose calls one of the two containers of a recreate ``<12 hex digits>_<name>`` for a moment.
+    """
+    if container.project or COMPOSE_REPLACE in container.labels:
+        return _TEMPORARY_NAME.sub("", container.name)
+    return container.name
+
+
+def workload_of(container: Container) -> Workload:
+    """Return the workload of a container's default plan."""
+    service = container.service
+    if service:
+        return Workload(container.project, service)
+    return Workload("", "", final_name(container) or container.id[:12])
+
+
+def slot_of(container: Container) -> str:
+    """Return what tells replicas of one workload apart and survives a recreate.
+
+    Compose numbers its containers; a Swarm task is named ``service.slot.task`` and replaced by another task of
+    the same slot. Anything else is its own slot.
+    """
+    number = container.labels.get(COMPOSE_NUMBER, "")
+    if number:
+        return number
+    task = container.labels.get(_SWARM_TASK_NAME, "")
+    return task.rpartition(".")[0] or container.id
+
+
+def newest_per_slot(containers: Iterable[Container]) -> tuple[Container, ...]:
+    """Of several containers of one slot keep the newest; return the rest in the engine's order.
+
+    The list reports whole seconds, so a tie is possible within a recreate: the container that says it replaces
+    another one is the newer, else the one that already has its final name.
+    """
+    newest: dict[str, Container] = {}
+    for container in containers:
+        slot = slot_of(container)
+        rival = newest.get(slot)
+        if rival is None or _age_key(container) > _age_key(rival):
+            newest[slot] = container
+    return tuple(newest.values())
+
+
+def _age_key(container: Container) -> tuple[int, bool, bool]:
+    return (
+        container.created,
+        COMPOSE_REPLACE in container.labels,
+        not _TEMPORARY_NAME.match(container.name),
+    )
+
+
+def base_id(workload: Workload, *, include_project: bool) -> str:
+    """Return the sanitized base of a default plan's id; empty when nothing of the name survives."""
+    if include_project and workload.project and workload.service:
+        return sanitize(f"{workload.project}_{workload.service}")
+    return sanitize(workload.service or workload.container)
+
+
+def plan_id(prefix: str, base: str, plan: str = "") -> str:
+    """Return the plan id of a base, with the prefix and the name of a named plan; empty for an empty base."""
+    if not base:
+        return ""
+    whole = f"{base}_{plan}" if plan else base
+    return sanitize(prefix + whole) if prefix else sanitize(whole)
+
+
+def stable_minute(plan_id: str) -> int:
+    """Return the minute, 0 to 59, that ``T`` stands for: 32-bit FNV-1a over the id's UTF-8 bytes, modulo 60."""
+    digest = 0x811C9DC5
+    for byte in plan_id.encode():
+        digest = ((digest ^ byte) * 0x01000193) & 0xFFFFFFFF
+    return digest % 60
+
+
+def candidate_ids(workload: Workload, prefix: str, *, include_project: bool) -> tuple[str, ...]:
+    """Return the ids a workload may have, the preferred first.
+
+    After the natural one comes the project-qualified one (without a project: the container name and six hex
+    digits of its hash), then the qualified one with the hash, then ever more digits of it: no two workloads
+    share the whole list.
+    """
+    natural = base_id(workload, include_project=include_project)
+    if not natural:
+        return ()
+    digest = hashlib.sha256(workload.key.encode()).hexdigest()
+    qualified = base_id(workload, include_project=True) if workload.project and workload.service else natural
+    bases = [natural, qualified, *(f"{qualified}_{digest[:digits]}" for digits in (6, 12, 64))]
+    if not (workload.project and workload.service):
+        bases.remove(qualified)
+    return tuple(dict.fromkeys(plan_id(prefix, base, workload.plan) for base in bases))
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """Plan ids by workload key, and (loser, winner's description) pairs for the warning."""
+
+    ids: Mapping[str, str]
+    contested: tuple[tuple[Workload, str, str], ...]
+
+
+def assign_ids(
+    wishes: Mapping[Workload, tuple[str, ...]],
+    *,
+    prefix: str,
+    include_project: bool,
+    owned: Mapping[str, str],
+    standing: Mapping[str, tuple[str, ...]],
+) -> Assignment:
+    """Give every workload an id of its own.
+
+    Args:
+        wishes: Workload → the paths its plan will have; paths find an owner again when the state is lost.
+        prefix: Plan id prefix; may be empty.
+        include_project: Whether natural ids carry the project.
+        owned: Plan id → workload key, as recorded in the state.
+        standing: Plan id → sorted paths of the plans that stand in config.json and are not disabled by us.
+
+    Returns:
+        The assignment. Who already has an id keeps it; an id that belongs to an absent workload whose plan
+        still stands is not given away, for then that plan would be lost.
+    """
+    candidates = {w: candidate_ids(w, prefix, include_project=include_project) for w in wishes}
+    order = sorted(wishes)
+    mine: dict[str, set[str]] = {}
+    for owned_id, key in owned.items():
+        mine.setdefault(key, set()).add(owned_id)
+    ids: dict[str, str] = {}
+    taken: dict[str, str] = {}
+
+    def claim(workload: Workload, wanted: str) -> None:
+        ids[workload.key] = wanted
+        taken[wanted] = str(workload)
+
+    for workload in order:
+        kept = next((i for i in candidates[workload] if i in mine.get(workload.key, ())), "")
+        if kept and kept not in taken:
+            claim(workload, kept)
+    for workload in order:
+        if workload.key in ids:
+            continue
+        paths = wishes[workload]
+        found = next(
+            (i for i in candidates[workload] if i not in taken and paths and standing.get(i) == paths), ""
+        )
+        if found:
+            claim(workload, found)
+    reserved = {i: key for i, key in owned.items() if i in standing and i not in taken}
+    contested: list[tuple[Workload, str, str]] = []
+    for workload in order:
+        if workload.key in ids or not candidates[workload]:
+            continue
+        natural = candidates[workload][0]
+        free = (
+            i
+            for i in candidates[workload]
+            if i not in taken and reserved.get(i, workload.key) == workload.key
+        )
+        chosen = next(free, "")
+        if not chosen:
+            continue
+        claim(workload, chosen)
+        if chosen != natural:
+            contested.append((workload, natural, taken.get(natural, "") or reserved.get(natural, "")))
+    return Assignment(ids, tuple(contested))
