@@ -1,0 +1,150 @@
+"""Every message that passes between workers: frozen values, and the union that each inbox takes.
+
+A watcher's message says "look again", never what changed. A rendering is a whole wish, never a delta. So a
+message that is lost, doubled or overtaken by a newer one costs nothing.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from sidecar.model import EngineSnapshot
+from sidecar.rendering import Rendering
+
+
+class Stop(enum.Enum):
+    """The typed end of an inbox: after it nothing else comes."""
+
+    STOP = enum.auto()
+
+
+@dataclass(frozen=True, slots=True)
+class EngineChanged:
+    """Something on the engine may have changed, or an interval has passed.
+
+    Attributes:
+        reason: For people: the event's action, ``resync``, ``interval``, …
+        at: Monotonic time of the cause in seconds; the latency of a pass is counted from it.
+    """
+
+    reason: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigChanged:
+    """config.json was written, replaced or removed, perhaps by ourselves.
+
+    Attributes:
+        reason: For people: ``modified``, ``added``, ``deleted``, ``watch renewed``, …
+        at: Monotonic time of the cause in seconds.
+    """
+
+    reason: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class VolumesChanged:
+    """A volume directory appeared below the Docker root, or went.
+
+    Attributes:
+        reason: For people.
+        at: Monotonic time of the cause in seconds.
+    """
+
+    reason: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class PlansRendered:
+    """The whole of what config.json should hold of ours. A newer one replaces one that still waits.
+
+    Attributes:
+        rendering: The plans, the skips and the reasons.
+        snapshot: The look at the engine that it was made from.
+        number: Counts the renderings of this process, upwards from 1.
+        at: Monotonic time of the earliest cause in seconds.
+    """
+
+    rendering: Rendering
+    snapshot: EngineSnapshot
+    number: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """The writer is done with a rendering.
+
+    Attributes:
+        number: The rendering's number.
+        changed: Whether config.json was written.
+        at: Monotonic time of the cause in seconds, as the rendering had it.
+        done_at: Monotonic time at which the file was on disk and synced (or found to be right).
+        restarted: Whether Backrest was restarted, or told through its API.
+        owed: What is still owed, e.g. ``restart``; empty when nothing is.
+        reason: Why it is still owed; empty when nothing is.
+    """
+
+    number: int
+    changed: bool
+    at: float
+    done_at: float
+    restarted: bool = False
+    owed: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WriteFailed:
+    """The writer could not put a rendering into config.json. It tries again by itself.
+
+    Attributes:
+        number: The rendering's number.
+        reason: One sentence: what went wrong, where.
+        advice: One sentence: what to do; empty where there is nothing to do.
+        blocked: Ids of the plans that could not be applied.
+    """
+
+    number: int
+    reason: str
+    advice: str = ""
+    blocked: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerExited:
+    """A worker's thread has ended. Put by the thread itself as its last act.
+
+    Attributes:
+        name: Id of the child spec.
+        error: What it raised; None when it returned.
+        result: What it returned; the exit code of a worker that is meant to end.
+    """
+
+    name: str
+    error: BaseException | None
+    result: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Signalled:
+    """A stop signal arrived. Put by the signal handler.
+
+    Attributes:
+        signum: ``signal.SIGTERM`` or ``signal.SIGINT``.
+        count: How many stop signals there were by then, this one included.
+    """
+
+    signum: int
+    count: int
+
+
+RendererInbox = EngineChanged | ConfigChanged | VolumesChanged
+WriterInbox = PlansRendered
+Report = Applied | WriteFailed
+SupervisorInbox = Applied | WriteFailed | WorkerExited | Signalled
+Message = EngineChanged | ConfigChanged | VolumesChanged | PlansRendered | SupervisorInbox
