@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
+from sidecar import flag_values as values
 from sidecar.duration import parse_duration
 
 RECONCILE = frozenset({"reconcile", "daemon"})
@@ -34,97 +34,6 @@ COMMANDS = (
 ALL = frozenset(COMMANDS) - {"version", "lint", "completion", "healthcheck"}
 
 
-def _text(raw: str) -> str:
-    if "\x00" in raw:
-        raise ValueError("holds a NUL byte")
-    return raw
-
-
-def _path(raw: str) -> str:
-    if not raw:
-        raise ValueError("is empty; a path is wanted")
-    return _text(raw)
-
-
-def _absolute(raw: str) -> str:
-    if not raw.startswith("/"):
-        raise ValueError("is not an absolute path")
-    return _text(raw).rstrip("/") or "/"
-
-
-def _boolean(raw: str) -> bool:
-    word = raw.strip().lower()
-    if word in {"1", "t", "true", "y", "yes", "on"}:
-        return True
-    if word in {"0", "f", "false", "n", "no", "off"}:
-        return False
-    raise ValueError("is neither true nor false")
-
-
-def _positive(raw: str) -> float:
-    seconds = parse_duration(raw)
-    if seconds <= 0:
-        raise ValueError("must be longer than nothing")
-    return seconds
-
-
-def _choice(*words: str) -> Callable[[str], str]:
-    def parse(raw: str) -> str:
-        word = raw.strip().lower()
-        if word not in words:
-            raise ValueError(f"is none of {', '.join(words)}")
-        return word
-
-    return parse
-
-
-def _mode(raw: str) -> int | None:
-    if raw.strip().lower() == "preserve":
-        return None
-    try:
-        mode = int(raw, 8)
-    except ValueError:
-        mode = -1
-    if not 0o400 <= mode <= 0o777 or not mode & 0o400:
-        raise ValueError("is neither an octal mode that its owner can read, such as 0600, nor preserve")
-    return mode
-
-
-def _host(raw: str) -> str:
-    if not raw:
-        raise ValueError("is empty; a path, unix://… or tcp://… is wanted")
-    if raw.startswith("ssh://"):
-        raise ValueError("ssh:// is not supported; forward the socket and name it as unix://…")
-    if "://" in raw and urlsplit(raw).scheme not in {"unix", "tcp", "http", "https"}:
-        raise ValueError("is neither a path nor unix://… nor tcp://…")
-    return _text(raw)
-
-
-def _url(raw: str) -> str:
-    parts = urlsplit(raw)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError("is not an http:// or https:// address")
-    if parts.username or parts.password:
-        raise ValueError("holds credentials; use --backrest-username and --backrest-password-file")
-    return raw.rstrip("/")
-
-
-def _budget(raw: str) -> tuple[int, int]:
-    try:
-        minute, hour = (int(part) for part in raw.split("/"))
-    except ValueError:
-        minute = hour = 0
-    if not 1 <= minute <= hour:
-        raise ValueError("is not PER_MINUTE/PER_HOUR, such as 1/6")
-    return minute, hour
-
-
-def _label(raw: str) -> str:
-    if not raw.partition("=")[0].strip():
-        raise ValueError("is not a label selector such as backrest.quiesce=true")
-    return _text(raw)
-
-
 @dataclass(frozen=True, slots=True)
 class Flag:
     """One flag.
@@ -147,7 +56,7 @@ class Flag:
     commands: frozenset[str]
     help: str
     env: str = ""
-    parse: Callable[[str], Any] = _text
+    parse: Callable[[str], Any] = values.text
     many: bool = False
     csv: bool = False
     hidden: bool = False
@@ -161,15 +70,15 @@ class Flag:
     @property
     def is_switch(self) -> bool:
         """Whether it is given without a value."""
-        return self.parse is _boolean
+        return self.parse is values.boolean
 
 
 def _switch(name: str, commands: frozenset[str], text: str, env: str = "", *, hidden: bool = False) -> Flag:
-    return Flag(name, "false", commands, text, env, _boolean, hidden=hidden)
+    return Flag(name, "false", commands, text, env, values.boolean, hidden=hidden)
 
 
 FLAGS: tuple[Flag, ...] = (
-    Flag("config", "./backrest.config.json", ALL, "Backrest's config.json", "BACKREST_CONFIG", _path),
+    Flag("config", "./backrest.config.json", ALL, "Backrest's config.json", "BACKREST_CONFIG", values.path),
     _switch("apply", RECONCILE, "let Backrest take up changes (see --apply-mode)", "BACKREST_SIDECAR_APPLY"),
     Flag(
         "backrest-container",
@@ -177,7 +86,7 @@ FLAGS: tuple[Flag, ...] = (
         ALL,
         "name or id of Backrest's container",
         "BACKREST_CONTAINER",
-        _path,
+        values.path,
     ),
     _switch("dry-run", RECONCILE | BACKUP, "show what would be done, plan by plan; change nothing"),
     Flag(
@@ -186,7 +95,7 @@ FLAGS: tuple[Flag, ...] = (
         ALL,
         "engine: a path, unix://… or tcp://…",
         "DOCKER_HOST",
-        _host,
+        values.host,
     ),
     Flag(
         "docker-root",
@@ -195,7 +104,7 @@ FLAGS: tuple[Flag, ...] = (
         "the engine's data root; given, each local volume is <root>/volumes/<name>/_data, "
         "otherwise each volume's own source counts",
         "BACKREST_DOCKER_ROOT",
-        _absolute,
+        values.absolute,
     ),
     Flag(
         "volume-prefix",
@@ -203,7 +112,7 @@ FLAGS: tuple[Flag, ...] = (
         RENDERING,
         "where Backrest sees <docker-root>/volumes",
         "BACKREST_VOLUME_PREFIX",
-        _absolute,
+        values.absolute,
     ),
     Flag(
         "default-repo",
@@ -240,9 +149,9 @@ FLAGS: tuple[Flag, ...] = (
         "15s",
         READING_API,
         "how long Backrest may take to stop before it is killed",
-        parse=_positive,
+        parse=values.positive,
     ),
-    Flag("interval", "60s", DAEMON, "look at the engine at least this often", parse=_positive),
+    Flag("interval", "60s", DAEMON, "look at the engine at least this often", parse=values.positive),
     _switch("with-events", DAEMON, "look at the engine whenever it says that a container changed"),
     Flag(
         "debounce",
@@ -267,7 +176,7 @@ FLAGS: tuple[Flag, ...] = (
         READING_API,
         "how long to wait for an idle Backrest: daemon 6h, reconcile 10m",
         "BACKREST_SIDECAR_APPLY_MAX_WAIT",
-        _positive,
+        values.positive,
     ),
     Flag(
         "apply-mode",
@@ -275,7 +184,7 @@ FLAGS: tuple[Flag, ...] = (
         READING_API,
         "auto, restart or api; auto is api where --backrest-url answers",
         "BACKREST_SIDECAR_APPLY_MODE",
-        _choice("auto", "restart", "api"),
+        values.choice("auto", "restart", "api"),
     ),
     _switch(
         "apply-force",
@@ -283,7 +192,7 @@ FLAGS: tuple[Flag, ...] = (
         "past --apply-max-wait, restart Backrest although it is busy",
         "BACKREST_SIDECAR_APPLY_FORCE",
     ),
-    Flag("backrest-url", None, ALL, "Backrest's address, http://backrest:9898", "BACKREST_URL", _url),
+    Flag("backrest-url", None, ALL, "Backrest's address, http://backrest:9898", "BACKREST_URL", values.url),
     Flag("backrest-username", None, ALL, "user of Backrest's API", "BACKREST_USERNAME"),
     Flag(
         "backrest-password",
@@ -299,7 +208,7 @@ FLAGS: tuple[Flag, ...] = (
         ALL,
         "file that holds the password",
         "BACKREST_PASSWORD_FILE",
-        _path,
+        values.path,
     ),
     Flag(
         "restart-budget",
@@ -307,7 +216,7 @@ FLAGS: tuple[Flag, ...] = (
         DAEMON,
         "restarts of Backrest at most per minute and per hour",
         "BACKREST_SIDECAR_RESTART_BUDGET",
-        _budget,
+        values.budget,
     ),
     Flag(
         "orphans",
@@ -315,7 +224,7 @@ FLAGS: tuple[Flag, ...] = (
         RENDERING,
         "what becomes of our plans whose container is gone: keep, disable or remove",
         "BACKREST_SIDECAR_ORPHANS",
-        _choice("keep", "disable", "remove"),
+        values.choice("keep", "disable", "remove"),
     ),
     Flag(
         "orphan-grace",
@@ -331,7 +240,7 @@ FLAGS: tuple[Flag, ...] = (
         RENDERING,
         "auto: write paths as Backrest sees them; host: write host paths",
         "BACKREST_SIDECAR_PATH_VIEW",
-        _choice("auto", "host"),
+        values.choice("auto", "host"),
     ),
     Flag(
         "config-mode",
@@ -339,7 +248,7 @@ FLAGS: tuple[Flag, ...] = (
         READING_API,
         "mode of config.json after a write: octal, or preserve",
         "BACKREST_CONFIG_MODE",
-        _mode,
+        values.mode,
     ),
     Flag(
         "state-dir",
@@ -347,7 +256,7 @@ FLAGS: tuple[Flag, ...] = (
         ALL,
         "what must survive a restart; default .backrest-sidecar beside config.json",
         "BACKREST_STATE_DIR",
-        _path,
+        values.path,
     ),
     _switch("strict", RECONCILE, "a skipped container makes the run exit 3", "BACKREST_SIDECAR_STRICT"),
     _switch(
@@ -362,7 +271,7 @@ FLAGS: tuple[Flag, ...] = (
         RENDERING | {"lint"},
         "what labels may run: all, template or none",
         "BACKREST_SIDECAR_HOOKS",
-        _choice("all", "template", "none"),
+        values.choice("all", "template", "none"),
     ),
     _switch(
         "hook-templates",
@@ -376,7 +285,7 @@ FLAGS: tuple[Flag, ...] = (
         RENDERING,
         "a path under no mount must lie below one of these",
         "BACKREST_SIDECAR_ALLOW_PATH",
-        _absolute,
+        values.absolute,
         many=True,
     ),
     Flag(
@@ -392,16 +301,18 @@ FLAGS: tuple[Flag, ...] = (
         DAEMON,
         "start a container that a hook of ours stopped and nobody started, after so long",
         "BACKREST_SIDECAR_HOOK_WATCH_GRACE",
-        _positive,
+        values.positive,
     ),
     Flag(
         "rcb-image",
         "zettaio/restic-compose-backup:0.7.1",
         BACKUP,
         "image of restic-compose-backup",
-        parse=_path,
+        parse=values.path,
     ),
-    Flag("rcb-env-file", None, BACKUP, "environment of that container: repository, password", parse=_path),
+    Flag(
+        "rcb-env-file", None, BACKUP, "environment of that container: repository, password", parse=values.path
+    ),
     Flag("rcb-command", "rcb,backup", BACKUP, "command run in it", many=True, csv=True),
     Flag("rcb-arg", None, BACKUP, "argument added to the command", many=True),
     Flag(
@@ -409,31 +320,44 @@ FLAGS: tuple[Flag, ...] = (
         "backrest.quiesce=true",
         BACKUP,
         "which containers to stop for the backup",
-        parse=_label,
+        parse=values.label,
     ),
-    Flag("quiesce-timeout", "60s", BACKUP, "how long a container may take to stop", parse=_positive),
-    Flag("quiesce-mode", "stop", BACKUP, "stop or pause", parse=_choice("stop", "pause")),
+    Flag("quiesce-timeout", "60s", BACKUP, "how long a container may take to stop", parse=values.positive),
+    Flag("quiesce-mode", "stop", BACKUP, "stop or pause", parse=values.choice("stop", "pause")),
     _switch("quiesce-together", BACKUP, "with --engine restic: all down together, not one by one"),
-    Flag("engine", "rcb", BACKUP, "rcb, or restic: one backup per workload", parse=_choice("rcb", "restic")),
-    Flag("restic-image", "restic/restic", BACKUP, "image used by --engine restic", parse=_path),
+    Flag(
+        "engine",
+        "rcb",
+        BACKUP,
+        "rcb, or restic: one backup per workload",
+        parse=values.choice("rcb", "restic"),
+    ),
+    Flag("restic-image", "restic/restic", BACKUP, "image used by --engine restic", parse=values.path),
     Flag("restic-group-by", "paths", BACKUP, "restic forget --group-by"),
-    Flag("restic-path-prefix", "/volumes", BACKUP, "where a snapshot has its volumes", parse=_absolute),
+    Flag("restic-path-prefix", "/volumes", BACKUP, "where a snapshot has its volumes", parse=values.absolute),
     _switch("allow-volatile-state", BACKUP, "quiesce although the journal would die with this container"),
-    Flag("log-format", "json", ALL, "json or text", "BACKREST_SIDECAR_LOG_FORMAT", _choice("json", "text")),
+    Flag(
+        "log-format",
+        "json",
+        ALL,
+        "json or text",
+        "BACKREST_SIDECAR_LOG_FORMAT",
+        values.choice("json", "text"),
+    ),
     Flag(
         "log-level",
         "info",
         ALL,
         "debug, info, warn or error",
         "BACKREST_SIDECAR_LOG_LEVEL",
-        _choice("debug", "info", "warn", "error"),
+        values.choice("debug", "info", "warn", "error"),
     ),
     Flag(
         "replay",
         None,
         RENDERING,
         "read recorded engine replies from this directory instead of an engine",
-        parse=_path,
+        parse=values.path,
         hidden=True,
     ),
 )

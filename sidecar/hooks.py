@@ -55,7 +55,7 @@ def stop_script(containers: Sequence[str]) -> str:
         lines += [
             f"s=$(docker inspect --type container {quoted} 2>/dev/null </dev/null) || s=",
             'case "$s" in',
-            '*\'"Paused": true\'*) ;;',
+            "*'\"Paused\": true'*) ;;",
             f'*\'"Running": true\'*) : >"$d"/{quoted}; docker stop {quoted} </dev/null ;;',
             "esac",
         ]
@@ -89,7 +89,9 @@ def template_hooks(stop: str, start: str) -> tuple[Hook, ...]:
     )
 
 
-def go_tool_commands(start: Iterable[str], end: Iterable[str], *, template: bool, container: str) -> tuple[str, ...]:
+def go_tool_commands(
+    start: Iterable[str], end: Iterable[str], *, template: bool, container: str
+) -> tuple[str, ...]:
     """Return what the Go tool of this name renders from the same labels, to recognise its hooks."""
     commands = (*start, *end)
     if not commands and template:

@@ -80,7 +80,10 @@ def is_special(path: str, rules: PathRules) -> bool:
 
     Decided by name alone, since the host's files need not be visible here.
     """
-    if rules.engine_socket and path in {rules.engine_socket, f"/run{rules.engine_socket.removeprefix('/var/run')}"}:
+    if rules.engine_socket and path in {
+        rules.engine_socket,
+        f"/run{rules.engine_socket.removeprefix('/var/run')}",
+    }:
         return True
     if path.endswith((".sock", ".socket")):
         return True

@@ -90,7 +90,9 @@ def draft_paths(
         found.update(dict.fromkeys(hosts))
     name = containers[0].name
     if not found and not draft.skipped:
-        what = "none of its paths.include leads to one" if include else "it has no mount that can be backed up"
+        what = (
+            "none of its paths.include leads to one" if include else "it has no mount that can be backed up"
+        )
         text = f"{name} has no path to back up: {what}; set backrest.paths.include"
         draft.findings.append(Finding("no-path", text, container=name, skips=True))
     draft.paths = tuple(sorted({_seen(path, name, context, draft) for path in found}))
@@ -113,7 +115,9 @@ def _discovered(
             continue
         if only_enabled and (labels is None or not labels.enable):
             continue
-        if mount.type == "bind" and (context.rules.exclude_binds or _left_out(container, mount, context, draft)):
+        if mount.type == "bind" and (
+            context.rules.exclude_binds or _left_out(container, mount, context, draft)
+        ):
             continue
         path = host_path(mount, context.rules, context.volumes)
         if path:
@@ -153,7 +157,13 @@ def _included(
             "it is left out"
         )
         draft.findings.append(
-            Finding("no-host-path", text, container=container.name, label="backrest.paths.include", value=printable(raw))
+            Finding(
+                "no-host-path",
+                text,
+                container=container.name,
+                label="backrest.paths.include",
+                value=printable(raw),
+            )
         )
 
 
@@ -175,9 +185,13 @@ def _allowed(container: Container, raw: str, path: str, context: PathContext, dr
             )
         )
         return False
-    text = f"{container.name}: {shown} lies under no mount of the container; it is taken as a path of the host"
+    text = (
+        f"{container.name}: {shown} lies under no mount of the container; it is taken as a path of the host"
+    )
     draft.findings.append(
-        Finding("path-under-no-mount", text, container=container.name, label="backrest.paths.include", value=shown)
+        Finding(
+            "path-under-no-mount", text, container=container.name, label="backrest.paths.include", value=shown
+        )
     )
     return True
 
@@ -196,8 +210,8 @@ def _volume_excludes(container: Container, context: PathContext) -> Iterator[str
         if labels is None or not labels.exclude:
             continue
         host = host_path(mount, context.rules, context.volumes)
-        base = in_view(host, context.view) or host
-        for pattern in labels.exclude:
+        base = in_view(host, context.view) or host if host else ""
+        for pattern in labels.exclude if base else ():
             yield f"{base}{pattern}" if pattern.startswith("/") else f"{base}/**/{pattern}"
 
 

@@ -198,7 +198,11 @@ def _check(settings: Settings, given: Mapping[str, Any]) -> None:
         except ValueError as error:
             where = origin("default-retention", "BACKREST_DEFAULT_RETENTION")
             raise SettingsError(f'{where} "{printable(settings.default_retention)}": {error}') from error
-    if settings.apply_mode == "api" and not settings.backrest_url and settings.command in {"daemon", "reconcile"}:
+    if (
+        settings.apply_mode == "api"
+        and not settings.backrest_url
+        and settings.command in {"daemon", "reconcile"}
+    ):
         raise SettingsError("--apply-mode api needs --backrest-url, such as http://backrest:9898")
     if settings.backrest_password and settings.backrest_password_file:
         raise SettingsError("--backrest-password and --backrest-password-file are both given; use one")

@@ -1,0 +1,23 @@
+"""Entry point: ``backrest-sidecar`` and ``python -m sidecar``.
+
+``healthcheck`` runs every few seconds for years, so it is served before anything heavy is imported.
+"""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> int:
+    """Run the command line; return the exit code of contract §1."""
+    if len(sys.argv) > 1 and sys.argv[1] == "healthcheck":
+        from sidecar.healthcheck import main as healthcheck
+
+        return healthcheck(sys.argv[2:])
+    from sidecar.cli import run
+
+    return run(sys.argv[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,248 @@
+"""The command line: flags become Settings, a command becomes an exit code.
+
+Click, because it is the field's standard and does help, completion and errors; its options are made from
+``flags.FLAGS``. Two habits of the Go tool's users are kept: a switch may be written ``--apply=false``, and flags
+may stand before the command. Heavy imports happen in the command that needs them.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import click
+
+from sidecar import __version__
+from sidecar.flags import COMMANDS, FLAGS, Flag, flags_for
+
+CHANGED, BAD_USAGE, UNCHANGED, FAILED, GAVE_UP = 0, 1, 2, 3, 4
+"""Exit codes, contract §1."""
+
+_SWITCHES = {f"--{flag.name}": flag for flag in FLAGS if flag.is_switch}
+_VALUED = {f"--{flag.name}" for flag in FLAGS if not flag.is_switch}
+_OWN_SWITCHES = {"--json", "--all-nodes", "--help", "-h", "--version", "--yes", "--list"}
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run one command; return its exit code and never raise for a bad flag."""
+    try:
+        args = _normalize(argv)
+        result = _build().main(args=args, prog_name="backrest-sidecar", standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.Abort:
+        return FAILED
+    except click.ClickException as error:
+        error.show(file=sys.stderr)
+        return BAD_USAGE
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    return int(result or 0)
+
+
+def _normalize(argv: Sequence[str]) -> list[str]:
+    """Put the command first, ``reconcile`` where none is given, and spell switches as click wants them."""
+    args: list[str] = []
+    command = ""
+    wants_value = False
+    literal = False
+    for token in argv:
+        if wants_value or literal:
+            wants_value = False
+            args.append(token)
+            continue
+        name, equals, value = token.partition("=")
+        literal = token == "--"  # noqa: S105  # the end of options, no password
+        if not token.startswith("-") and not command:
+            command = token
+            continue
+        if name in _SWITCHES and equals:
+            try:
+                on = _SWITCHES[name].parse(value)
+            except ValueError as error:
+                raise click.UsageError(f'{name} "{value}" {error}') from error
+            args.append(name if on else f"--no-{name[2:]}")
+            continue
+        wants_value = name in _VALUED and not equals
+        args.append(token)
+    if not command and args[:1] in (["--help"], ["-h"], ["--version"]):
+        return args
+    return [command or "reconcile", *args]
+
+
+def _option(flag: Flag) -> click.Option:
+    text = flag.help
+    if flag.default not in {None, "", "false"}:
+        text += f"  [default: {flag.default}]"
+    if flag.env:
+        text += f"  [env: {flag.env}]"
+    if flag.is_switch:
+        names = [f"--{flag.name}/--no-{flag.name}"]
+        return click.Option(names, default=None, help=text, hidden=flag.hidden)
+    return click.Option(
+        [f"--{flag.name}"], default=None, help=text, multiple=flag.many, hidden=flag.hidden, metavar="VALUE"
+    )
+
+
+Body = Callable[..., int]
+
+
+def _command(
+    name: str, body: Body, text: str, extra: Sequence[click.Parameter] = (), *, raw: bool = False
+) -> click.Command:
+    def callback(**given: Any) -> int:
+        own = {parameter.name: given.pop(parameter.name or "") for parameter in extra}
+        if raw:
+            return body(**own)
+        from sidecar.settings import SettingsError, resolve
+
+        by_flag = {flag.name: given.get(flag.field) for flag in flags_for(name)}
+        try:
+            settings = resolve(name, by_flag, os.environ)
+        except SettingsError as error:
+            raise click.UsageError(str(error)) from error
+        from sidecar import log
+
+        log.configure(settings.log_format, settings.log_level)
+        return body(settings, **own)
+
+    params: list[click.Parameter] = [*extra, *([] if raw else map(_option, flags_for(name)))]
+    return click.Command(
+        name,
+        callback=callback,
+        params=params,
+        help=text,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+
+def _lazy(module: str, function: str) -> Body:
+    def body(*args: Any, **kwargs: Any) -> int:
+        from importlib import import_module
+
+        return int(getattr(import_module(module), function)(*args, **kwargs))
+
+    return body
+
+
+def _version() -> int:
+    click.echo(f"backrest-sidecar {__version__}")
+    return CHANGED
+
+
+def _build() -> click.Group:
+    """Return the whole command line."""
+    json_flag = click.Option(["--json", "as_json"], is_flag=True, help="for programs")
+    containers = click.Argument(["containers"], nargs=-1)
+    lint_options = [
+        click.Argument(["files"], nargs=-1, required=True),
+        click.Option(["--format", "fmt"], default="text", type=click.Choice(["text", "json", "github"])),
+        *map(_option, flags_for("lint")),
+    ]
+    group = click.Group(
+        name="backrest-sidecar",
+        help="Labels on containers become backup plans in Backrest. Without a command: reconcile.",
+        context_settings={"help_option_names": ["-h", "--help"]},
+        commands={
+            "reconcile": _command(
+                "reconcile",
+                _lazy("sidecar.oneshot", "reconcile"),
+                "One pass: render plans from labels and bring config.json up to date. "
+                "Exit 0: changed. 2: nothing to change, or a dry run. 1: bad usage. 3: failure.",
+            ),
+            "daemon": _command(
+                "daemon", _lazy("sidecar.daemon", "daemon"), "Keep config.json up to date until told to stop."
+            ),
+            "backup-once": _command(
+                "backup-once",
+                _lazy("sidecar.backup_command", "backup_once"),
+                "Quiesce labelled containers, run one backup, apply retention, bring everything back.",
+            ),
+            "recover": _command(
+                "recover",
+                _lazy("sidecar.backup_command", "recover"),
+                "Start what an interrupted run had stopped, Backrest included. Touches nothing else.",
+            ),
+            "explain": _command(
+                "explain",
+                _lazy("sidecar.explain", "explain"),
+                "Why is a container backed up, or not, and how? Reads only.",
+                [
+                    containers,
+                    json_flag,
+                    click.Option(["--all-nodes"], is_flag=True, help="over every node of the swarm"),
+                    click.Option(
+                        ["--host", "hosts"], multiple=True, help="a further engine; may be repeated"
+                    ),
+                ],
+            ),
+            "lint": _command(
+                "lint",
+                _lazy("sidecar.lint_command", "lint"),
+                "Check labels in Compose files or docker inspect output, without an engine. "
+                "Exit 0: clean. 3: findings.",
+                lint_options,
+                raw=True,
+            ),
+            "status": _command(
+                "status", _lazy("sidecar.status_command", "status"), "What the daemon is doing.", [json_flag]
+            ),
+            "restore-config": _command(
+                "restore-config",
+                _lazy("sidecar.undo_command", "restore_config"),
+                "Put a kept config.json back, the newest or the one of TIME, by the same safe apply.",
+                [
+                    click.Argument(["time"], required=False),
+                    click.Option(["--list", "list_only"], is_flag=True, help="show what is kept"),
+                ],
+            ),
+            "healthcheck": _command(
+                "healthcheck", _healthcheck, "Is the daemon healthy? For HEALTHCHECK. Exit 0 or 1.", raw=True
+            ),
+            "version": _command("version", _version, "Print the version.", raw=True),
+            "completion": _command(
+                "completion",
+                _completion,
+                "Print the completion script of a shell.",
+                [click.Argument(["shell"], type=click.Choice(["bash", "zsh", "fish"]))],
+                raw=True,
+            ),
+        },
+    )
+    group.params.append(
+        click.Option(
+            ["--version"],
+            is_flag=True,
+            is_eager=True,
+            expose_value=False,
+            callback=_print_version,
+            help="print it",
+        )
+    )
+    assert set(group.commands) == set(COMMANDS)  # noqa: S101  # the table in flags.py is the README's source
+    return group
+
+
+def _print_version(context: click.Context, _: click.Parameter, given: bool) -> None:
+    if given:
+        _version()
+        context.exit(CHANGED)
+
+
+def _healthcheck() -> int:
+    from sidecar.healthcheck import main
+
+    return main([])
+
+
+def _completion(shell: str) -> int:
+    from click.shell_completion import get_completion_class
+
+    kind = get_completion_class(shell)
+    if kind is None:
+        raise click.UsageError(f"no completion for {shell}")
+    click.echo(kind(_build(), {}, "backrest-sidecar", "_BACKREST_SIDECAR_COMPLETE").source())
+    return CHANGED
