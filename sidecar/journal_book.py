@@ -109,8 +109,8 @@ def parse(raw: bytes, *, where: str) -> Book:
         book = Book(head["run"], head["mode"], float(head["began"]), tuple(entries.values()))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise JournalError(
-            f"{where} cannot be understood ({type(error).__name__}); look at it and at `docker ps -a`, and start"
-            " what is down"
+            f"{where} cannot be understood ({type(error).__name__}); look at it and at `docker ps -a`,"
+            " and start what is down"
         ) from error
     helpers: dict[str, None] = {}
     torn = 0
