@@ -63,7 +63,9 @@ $(BIN): $(RUN_DEPS) Makefile
 	@chmod +x $@
 
 install: $(DEV_DEPS) ## Make .venv with everything to run, test and check
+	@echo "$(VENV) is ready"
 build: $(BIN) ## Make ./bin/backrest-sidecar, runnable from anywhere
+	@echo "$(BIN) is ready"
 
 # --- using it ----------------------------------------------------------------------------------------------
 
