@@ -133,8 +133,7 @@ class Supervisor:
 
     def request_stop(self, code: int = 0) -> None:
         """Ask the parent to stop everything and return ``code``. From any thread, not a signal handler."""
-        if self._code is None:
-            self._code = code
+        self._finish(code)
         self._inbox.put(None)
 
     def wake(self) -> None:
@@ -192,7 +191,7 @@ class Supervisor:
                 return
             case Signalled(signum=signum, count=count):
                 log.info("supervisor.signal", signal=signal.Signals(signum).name, count=count)
-                self._code = 0 if self._code is None else self._code
+                self._finish(0)
             case WorkerExited():
                 self._exited(
                     next(child for child in self._children if child.spec.id == message.name), message
@@ -206,15 +205,15 @@ class Supervisor:
             if message.error is not None:
                 log.warn("worker.failed_on_stop", worker=child.spec.id, error=message.error)
             # The exit code of a worker that is meant to end counts even when a signal made it end.
-            if child.spec.restart != "permanent" and self._code == 0:
-                self._code = EXIT_FAILED if message.error is not None else message.result or 0
+            if child.spec.restart != "permanent":
+                self._finish(EXIT_FAILED if message.error is not None else message.result or 0)
             return
         if child.spec.restart != "permanent" and message.error is None:
-            self._code = message.result or 0
+            self._finish(message.result or 0)
             return
         if child.spec.restart == "temporary":
             log.error("worker.failed", worker=child.spec.id, error=message.error)
-            self._code = EXIT_FAILED
+            self._finish(EXIT_FAILED)
             return
         now = self._clock()
         reason: object = (
@@ -231,7 +230,7 @@ class Supervisor:
                 restarts=self.intensity,
                 within=self.period,
             )
-            self._code = EXIT_GAVE_UP
+            self._finish(EXIT_GAVE_UP)
             return
         delay = child.schedule_restart(now, FIRST_DELAY, LONGEST_DELAY, self.period)
         log.error("worker.failed", worker=child.spec.id, error=reason, restart_in=round(delay, 3))
@@ -253,10 +252,13 @@ class Supervisor:
                     "worker.hung", worker=child.spec.id, error=f"no sign of life {GRACE:g} s after it was due"
                 )
                 child.lost = True
-                self._code = EXIT_GAVE_UP
+                self._finish(EXIT_GAVE_UP)
         elif child.warned:
             child.warned = False
             log.info("worker.recovered", worker=child.spec.id)
+
+    def _finish(self, code: int) -> None:
+        self._code = self._code or code  # the first failure counts
 
     def _sleep(self) -> float:
         """Return how long nothing is due, in seconds."""
