@@ -10,7 +10,7 @@ import enum
 from dataclasses import dataclass
 
 from sidecar.model import EngineSnapshot
-from sidecar.rendering import Rendering
+from sidecar.rendering import Basis, Rendering
 
 
 class Stop(enum.Enum):
@@ -65,12 +65,14 @@ class PlansRendered:
     Attributes:
         rendering: The plans, the skips and the reasons.
         snapshot: The look at the engine that it was made from.
+        basis: What else it was made from; the writer renders again when that has changed.
         number: Counts the renderings of this process, upwards from 1.
         at: Monotonic time of the earliest cause in seconds.
     """
 
     rendering: Rendering
     snapshot: EngineSnapshot
+    basis: Basis
     number: int
     at: float
 

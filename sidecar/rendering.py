@@ -11,6 +11,7 @@ from typing import Any
 
 from sidecar.backrest_plan import Plan
 from sidecar.model import NO_LABELS, Finding
+from sidecar.paths import View
 
 
 def _nothing() -> Mapping[str, Any]:
@@ -58,6 +59,21 @@ class ConfigView:
 
     repo_ids: tuple[str, ...] = ()
     plans: tuple[PlanFacts, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What a rendering was made from, besides the snapshot.
+
+    Attributes:
+        view: Repos and plans in config.json.
+        owners: Which workload has which plan.
+        path_view: The Backrest container's mounts, as seen now or last.
+    """
+
+    view: ConfigView
+    owners: Owners
+    path_view: View
 
 
 @dataclass(frozen=True, slots=True)

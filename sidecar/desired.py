@@ -1,0 +1,68 @@
+"""What a rendering depends on besides the engine, and the rendering itself, remembered while nothing changes.
+
+The renderer and the writer both render: the renderer when the engine or the file changed, the writer again when
+it finds, under the lock, that the file or the owners are not what the rendering was made from. Rendering is pure
+and cheap, so doing it twice beats asking each other.
+"""
+
+from __future__ import annotations
+
+from sidecar.model import EngineSnapshot
+from sidecar.paths import View, view_of
+from sidecar.plans import LabelMemo, render
+from sidecar.protected import find_backrest
+from sidecar.rendering import Basis, Rendering
+from sidecar.settings import Settings
+
+
+def path_view(snapshot: EngineSnapshot, remembered: View, settings: Settings) -> View:
+    """Return how Backrest sees the host's paths.
+
+    A Backrest that is being recreated is away for a moment; then the view last seen holds, so that no path
+    changes because of it. One that was never seen gives an empty view: host paths are written.
+    """
+    if settings.path_view == "host":
+        return ()
+    backrest = find_backrest(snapshot, settings.backrest_container)
+    if backrest is None or backrest.state in {"removing", "dead"}:
+        return remembered
+    return view_of(backrest.mounts) or remembered
+
+
+class Desired:
+    """Renders, and gives the very same object back while neither snapshot nor basis has changed."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._memo: LabelMemo = {}
+        self._last: tuple[EngineSnapshot, Basis, Rendering] | None = None
+
+    def render(self, snapshot: EngineSnapshot, basis: Basis) -> Rendering:
+        """Return the rendering of ``snapshot`` on ``basis``."""
+        if self._last is not None:
+            before, on, rendering = self._last
+            if basis == on and _same(snapshot, before):
+                return rendering
+        if len(self._memo) > 2 * len(snapshot.containers) + 64:
+            self._memo.clear()
+        rendering = render(
+            snapshot,
+            basis.view,
+            basis.owners,
+            self._settings,
+            path_view=basis.path_view,
+            memo=self._memo,
+        )
+        self._last = (snapshot, basis, rendering)
+        return rendering
+
+
+def _same(one: EngineSnapshot, other: EngineSnapshot) -> bool:
+    """Whether two snapshots hold the same containers: the engine adapter reuses the object of an unchanged one."""
+    return (
+        len(one.containers) == len(other.containers)
+        and all(a is b for a, b in zip(one.containers, other.containers, strict=True))
+        and (one.volumes is other.volumes or one.volumes == other.volumes)
+        and (one.engine_id, one.docker_root, one.self_id)
+        == (other.engine_id, other.docker_root, other.self_id)
+    )
