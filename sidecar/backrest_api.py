@@ -1,0 +1,277 @@
+"""Backrest's HTTP API: read the config, put plans into it live, ask what runs.
+
+The protocol is Connect over HTTP: ``POST /v1.Backrest/<Method>`` with plain JSON (backrest: proto/v1/service.proto).
+Four things make it safe for a second writer:
+
+- SetConfig compares ``modno``, validates and writes under one lock (backrest: internal/api/backresthandler.go:73-93).
+- We send back the very document that GetConfig gave, with nothing but ``plans`` changed: hashes that come masked
+  are restored by Backrest, fields that we do not know survive.
+- AddRepo neither checks nor raises ``modno`` (backresthandler.go:206-237), so the document is read once more right
+  before it is sent, and read back after.
+- No text that leaves this module holds credentials or a value of the config.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from sidecar.backrest_http import (
+    ApiDenied,
+    ApiUnreachable,
+    BackrestApiError,
+    BackrestHttp,
+    ModnoConflict,
+    Rejected,
+    UnexpectedReply,
+)
+from sidecar.backrest_log import CUT_OFF_MESSAGE
+
+__all__ = [
+    "ApiApplied",
+    "ApiDenied",
+    "ApiUnreachable",
+    "BackrestApi",
+    "BackrestApiError",
+    "Config",
+    "ModnoConflict",
+    "Operation",
+    "Rejected",
+    "UnexpectedReply",
+    "apply_plans",
+    "differing_plans",
+    "ids",
+]
+
+LAST_OPERATIONS = 1000
+"""Operations come newest start first, and a pending one counts from when it will run (backrest:
+internal/oplog/sqlitestore/sqlitestore.go:292). One operation runs at a time, so what runs stands behind the pending
+ones, a few for each plan and repo."""
+
+Config = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One operation of Backrest's log.
+
+    Attributes:
+        id: Backrest's number for it.
+        kind: ``backup``, ``runHook``, ``forget``, ``prune``, ``check``, …; empty when unknown.
+        status: ``pending``, ``inprogress``, ``success``, ``warning``, ``error``, …
+        plan_id: Its plan; ``_system_`` for a repo's own.
+        repo_id: Its repo.
+        start: Unix time in seconds when it began; for a pending one when it is to begin.
+        end: Unix time in seconds of its end, 0 while it has none.
+        cut_off: Backrest found it unfinished at a start.
+    """
+
+    id: int
+    kind: str
+    status: str
+    plan_id: str = ""
+    repo_id: str = ""
+    start: float = 0.0
+    end: float = 0.0
+    cut_off: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ApiApplied:
+    """How :func:`apply_plans` ended.
+
+    Attributes:
+        changed: Whether a SetConfig was needed and accepted.
+        modno: Backrest's number of the config as read back.
+        attempts: How often the config was read and edited; above 1 after conflicts.
+        unlike: Ids of plans that stand otherwise in Backrest than we sent them, e.g. because this Backrest does
+            not know a field.
+        repos_changed: Ids of repos that came or went between our last read and the one after.
+        config: The config as read back. Holds secrets: never log it.
+    """
+
+    changed: bool
+    modno: int
+    attempts: int = 1
+    unlike: tuple[str, ...] = ()
+    repos_changed: tuple[str, ...] = ()
+    config: Config = field(default_factory=dict, repr=False)
+
+
+class BackrestApi:
+    """A client of one Backrest.
+
+    Args:
+        url: ``http://host:port`` or ``https://…``, with a path when a proxy serves it below one.
+        username: For HTTP Basic; empty for a Backrest without authentication.
+        password: The password in clear. Kept in memory only.
+        timeout: Seconds for a whole call.
+
+    Raises:
+        ValueError: The URL is not one that can be used.
+    """
+
+    def __init__(self, url: str, username: str = "", password: str = "", timeout: float = 10.0) -> None:
+        self._http = BackrestHttp(url, username, password, timeout)
+        self.where = self._http.where
+
+    def get_config(self) -> Config:
+        """Return the whole config as Backrest gives it: repo secrets in clear, hashes and private key masked."""
+        return self._http.call("GetConfig", {})
+
+    def set_config(self, config: Config) -> Config:
+        """Replace the whole config and return it as Backrest now has it.
+
+        Args:
+            config: What :meth:`get_config` gave, edited, its ``modno`` as it came.
+
+        Raises:
+            ModnoConflict: Somebody saved in between.
+            Rejected: Backrest's validation refuses it.
+        """
+        return self._http.call("SetConfig", config)
+
+    def operations(self, last: int = LAST_OPERATIONS) -> tuple[Operation, ...]:
+        """Return the ``last`` operations by start, pending ones included, sorted by id."""
+        reply = self._http.call("GetOperations", {"selector": {}, "lastN": str(last)})
+        found = reply.get("operations", [])
+        if not isinstance(found, list):
+            raise UnexpectedReply(f"Backrest at {self.where} answered with no list of operations")
+        return tuple(_operation(entry) for entry in found if isinstance(entry, dict))
+
+    def operations_in_progress(self) -> tuple[Operation, ...]:
+        """Return the operations that run now, hooks included."""
+        return tuple(op for op in self.operations() if op.status == "inprogress")
+
+    def answers(self) -> bool:
+        """Return whether Backrest is up: it answers, even if it wants other credentials."""
+        try:
+            self.get_config()
+        except ApiDenied:
+            return True
+        except BackrestApiError:
+            return False
+        return True
+
+
+def apply_plans(
+    api: BackrestApi,
+    edit: Callable[[Config], Config | None],
+    attempts: int = 5,
+    *,
+    backoff: Callable[[int], None],
+) -> ApiApplied:
+    """Put plans into a running Backrest: read, edit ``plans`` alone, set, read back and compare.
+
+    Args:
+        api: The client.
+        edit: Gets a copy of the config; returns the wanted one, of which ``plans`` alone is used, or None when
+            nothing is to change. Called once for each attempt.
+        attempts: How often the config is read and edited before a conflict is given up.
+        backoff: Called with the number of the attempt that met a conflict; waits, or raises to give up.
+
+    Raises:
+        ModnoConflict: Still a conflict at the last attempt.
+        BackrestApiError: Any other failure. After ApiUnreachable the next call finds out what became of it.
+    """
+    for attempt in range(1, attempts + 1):
+        config = api.get_config()
+        wanted = edit(deepcopy(config))
+        if wanted is None:
+            return ApiApplied(changed=False, modno=_modno(config), attempts=attempt, config=config)
+        sent = {**config, "plans": wanted.get("plans", [])}
+        applied = _set_once(api, config, sent)
+        if applied is not None:
+            return replace(applied, attempts=attempt)
+        if attempt < attempts:
+            backoff(attempt)
+    raise ModnoConflict(
+        f"the config of Backrest at {api.where} was saved by somebody else at each of {attempts} attempts; "
+        "nothing of ours is lost, the next run tries again"
+    )
+
+
+def _set_once(api: BackrestApi, config: Config, sent: Config) -> ApiApplied | None:
+    """Set ``sent`` if the config is still ``config``, and read back; None when somebody else saved meanwhile."""
+    if api.get_config() != config:  # an AddRepo since then would be undone: modno does not tell
+        return None
+    try:
+        api.set_config(sent)
+    except ModnoConflict:
+        return None
+    seen = api.get_config()
+    unlike = differing_plans(sent, seen)
+    if unlike and _modno(seen) != _modno(config) + 1:
+        return None  # saved right after us: look at what became of it
+    return ApiApplied(
+        changed=True,
+        modno=_modno(seen),
+        unlike=unlike,
+        repos_changed=tuple(sorted(ids(config, "repos") ^ ids(seen, "repos"))),
+        config=seen,
+    )
+
+
+def differing_plans(wanted: Config, seen: Config) -> tuple[str, ...]:
+    """Return the ids of plans that are not the same in both configs, by value.
+
+    Backrest sorts plans and paths (backrest: internal/config/validate.go:71-76, 179) and leaves zero values out, so
+    neither makes a difference.
+    """
+    one = {_id(plan): _plain(plan) for plan in _entries(wanted, "plans")}
+    other = {_id(plan): _plain(plan) for plan in _entries(seen, "plans")}
+    return tuple(sorted(key for key in one.keys() | other.keys() if one.get(key) != other.get(key)))
+
+
+def ids(config: Config, key: str) -> frozenset[str]:
+    """Return the ids of ``repos`` or ``plans`` of a config."""
+    return frozenset(_id(entry) for entry in _entries(config, key))
+
+
+def _entries(config: Config, key: str) -> list[dict[str, Any]]:
+    entries = config.get(key) or []
+    return [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
+
+
+def _id(entry: Mapping[str, Any]) -> str:
+    return str(entry.get("id", ""))
+
+
+def _modno(config: Config) -> int:
+    modno = config.get("modno", 0)
+    return modno if isinstance(modno, int) else 0
+
+
+def _plain(value: Any, key: str = "") -> Any:
+    """Return ``value`` as protojson would write it: zero values left out, ``paths`` sorted."""
+    if isinstance(value, dict):
+        plain = {name: _plain(inner, name) for name, inner in value.items()}
+        return {name: inner for name, inner in plain.items() if inner not in (None, False, 0, "", [])}
+    if isinstance(value, list):
+        return sorted(map(str, value)) if key == "paths" else [_plain(inner) for inner in value]
+    return value
+
+
+def _operation(entry: Mapping[str, Any]) -> Operation:
+    """Return one operation of GetOperations; int64 come as strings (protojson)."""
+    kind = next((name.removeprefix("operation") for name in entry if name.startswith("operation")), "")
+    status = entry.get("status", "")
+    return Operation(
+        id=_int64(entry.get("id")),
+        kind=kind[:1].lower() + kind[1:],
+        status=str(status).removeprefix("STATUS_").replace("_", "").lower(),
+        plan_id=str(entry.get("planId", "")),
+        repo_id=str(entry.get("repoId", "")),
+        start=_int64(entry.get("unixTimeStartMs")) / 1000,
+        end=_int64(entry.get("unixTimeEndMs")) / 1000,
+        cut_off=entry.get("displayMessage") == CUT_OFF_MESSAGE,
+    )
+
+
+def _int64(value: object) -> int:
+    try:
+        return int(value) if isinstance(value, str | int) else 0
+    except ValueError:
+        return 0
