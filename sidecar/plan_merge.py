@@ -1,0 +1,175 @@
+"""One owned plan: our fields as the labels want them, everything else as it stands.
+
+Values are compared by what they mean to Backrest, not by their spelling: it sorts ``paths``, leaves out defaults,
+takes enums by name or number, and reads ``CLOCK_DEFAULT`` as ``CLOCK_LOCAL`` (backrest: proto/v1/config.proto:196).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sidecar.backrest_plan import OWNED_FIELDS, Plan
+from sidecar.hook_merge import in_order, merge_hooks, our_digests
+from sidecar.protojson import RETENTION, SCHEDULE, digest
+from sidecar.rendering import Owner, RenderedPlan
+
+DISABLED: Mapping[str, Any] = {"disabled": True}
+"""The schedule of a plan that is withdrawn or orphaned."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlanMerge:
+    """What merging one plan gave.
+
+    Attributes:
+        plan: The plan to write; the very object of the file when nothing changes.
+        fields: Names of the fields that change, in Backrest's order.
+        edited: Those among them that somebody edited since we wrote them; the labels win over the edit.
+        stopped_twice: Containers that more than one hook of the plan stops.
+    """
+
+    plan: Mapping[str, Any]
+    fields: tuple[str, ...] = ()
+    edited: tuple[str, ...] = ()
+    stopped_twice: tuple[str, ...] = ()
+
+
+def canonical_schedule(value: object) -> Any:
+    """Return a schedule in its one spelling; None for absent. A schedule that never fires has no clock."""
+    if value is None:
+        return None
+    schedule = SCHEDULE.canonical(value)
+    if not isinstance(schedule, dict):
+        return schedule
+    clock = schedule.pop("clock", "CLOCK_LOCAL")
+    if schedule and "disabled" not in schedule:
+        schedule["clock"] = clock
+    if isinstance(cron := schedule.get("cron"), str):
+        schedule["cron"] = " ".join(cron.split())
+    return schedule
+
+
+def is_disabled(plan: Mapping[str, Any]) -> bool:
+    """Return whether the plan's schedule is switched off explicitly."""
+    return bool(canonical_schedule(plan.get("schedule")) == DISABLED)
+
+
+def _paths(value: object) -> Any:
+    return sorted(value) if isinstance(value, list) and all(type(v) is str for v in value) else value or []
+
+
+_CANONICAL: Mapping[str, Callable[[Any], Any]] = {
+    "repo": lambda value: value or "",
+    "paths": _paths,
+    "excludes": lambda value: value or [],
+    "schedule": canonical_schedule,
+    "retention": lambda value: None if value is None else RETENTION.canonical(value),
+}
+
+
+def canonical(field: str, value: object) -> Any:
+    """Return the value of an owned field in its one spelling; ``excludes`` keep their order, which has meaning."""
+    return _CANONICAL[field](value)
+
+
+def field_digest(field: str, value: object) -> str:
+    """Return the digest of an owned field's value, as the state keeps it."""
+    return digest(canonical(field, value))
+
+
+def stands_exactly(current: Mapping[str, Any], plan: Plan) -> bool:
+    """Return whether the file has the plan just as we write it, without further hooks. Fast; may miss equals."""
+    return (
+        current.get("repo") == plan.repo
+        and current.get("schedule") == {"cron": plan.cron, "clock": "CLOCK_LOCAL"}
+        and current.get("retention") == plan.retention
+        and current.get("paths") == list(plan.paths)
+        and current.get("excludes") == (list(plan.excludes) or None)
+        and current.get("hooks") == ([hook.to_json() for hook in in_order(plan.hooks)] or None)
+    )
+
+
+def remembers(owner: Owner, rendered: RenderedPlan) -> bool:
+    """Return whether an owner record already says what :func:`owner_of` would, as far as a glance can tell."""
+    return (
+        owner.workload == rendered.workload
+        and owner.paths == rendered.plan.paths
+        and len(owner.hooks) == len(rendered.plan.hooks)
+        and not owner.disabled
+        and not owner.absent_since
+        and len(owner.fields) == len(OWNED_FIELDS)
+    )
+
+
+def owner_of(rendered: RenderedPlan) -> Owner:
+    """Return what the state is to remember of a plan as rendered."""
+    wanted = rendered.plan.owned_json()
+    return Owner(
+        workload=rendered.workload,
+        fields={field: field_digest(field, wanted.get(field)) for field in OWNED_FIELDS},
+        hooks=our_digests(rendered.plan.hooks),
+        paths=rendered.plan.paths,
+    )
+
+
+def new_plan(plan: Plan) -> dict[str, Any]:
+    """Return a plan that the file does not have yet."""
+    out = plan.owned_json()
+    if plan.hooks:
+        out["hooks"] = [hook.to_json() for hook in in_order(plan.hooks)]
+    return out
+
+
+def merge_plan(current: Mapping[str, Any], rendered: RenderedPlan, owner: Owner | None) -> PlanMerge:
+    """Put a rendered plan over the one that stands in the file.
+
+    Args:
+        current: The plan in the file; it is not changed.
+        rendered: What the labels want.
+        owner: What we wrote last; None on adoption, which counts no difference as an edit.
+
+    Returns:
+        The merged plan. An unknown field inside ``schedule`` or ``retention`` survives a change of it.
+    """
+    wanted = rendered.plan.owned_json()
+    out = dict(current)
+    fields: list[str] = []
+    edited: list[str] = []
+    for field in OWNED_FIELDS:
+        before, after = canonical(field, current.get(field)), canonical(field, wanted.get(field))
+        if before == after:
+            continue
+        fields.append(field)
+        if owner is not None and field in owner.fields and owner.fields[field] != digest(before):
+            edited.append(field)
+        if field in wanted:
+            out[field] = _with_unknown(field, wanted[field], current.get(field))
+        else:
+            out.pop(field, None)
+    hooks = merge_hooks(
+        current.get("hooks"),
+        rendered.plan.hooks,
+        written=owner.hooks if owner is not None else (),
+        go_commands=rendered.go_hooks,
+    )
+    if hooks.changed:
+        fields.append("hooks")
+        if owner is not None and hooks.edited:
+            edited.append("hooks")
+        if hooks.hooks:
+            out["hooks"] = hooks.hooks
+        else:
+            out.pop("hooks", None)
+    return PlanMerge(out if fields else current, tuple(fields), tuple(edited), hooks.stopped_twice)
+
+
+def disable(current: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the plan with its schedule switched off; everything else stands."""
+    return {**current, "schedule": _with_unknown("schedule", dict(DISABLED), current.get("schedule"))}
+
+
+def _with_unknown(field: str, value: Any, before: object) -> Any:
+    message = {"schedule": SCHEDULE, "retention": RETENTION}.get(field)
+    return {**value, **message.unknown(before)} if message is not None else value
