@@ -1,0 +1,236 @@
+"""config.json on the disk: read with a fingerprint, replaced by compare-and-swap, undone, recovered.
+
+- A read is of one version, whole.
+- A replacement takes effect only over the version that was read; otherwise :class:`Changed` is raised and the
+  caller starts over from a fresh read.
+- At every instant the file is the old or the new one, whole, also after a kill or a power cut.
+- No edit of another writer is ever unlinked: it stands, or it lies beside the file and is reported.
+- Callers hold ``lock.ConfigLock`` from the read to the end of the replacement; it keeps two sidecars apart.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from sidecar import recovery, store_errors, undo
+from sidecar.fingerprint import Fingerprint, Loaded, load
+from sidecar.fs import Fs
+from sidecar.intent import IntentFile
+from sidecar.lock import ConfigLock
+from sidecar.model import NO_LABELS
+from sidecar.recovery import Recovered
+from sidecar.replacement import Replaced, Replacement
+
+NO_EXCHANGE = (
+    "The filesystem of {path} cannot exchange two files (renameat2): an edit by another program in the "
+    "microseconds between the last look and the rename would be lost. Prefer a local filesystem."
+)
+LINKED = "{path} is a symlink: the file that it points to, {real}, is replaced, and the link stays."
+
+
+class ConfigStore:
+    """One config.json.
+
+    Args:
+        path: The file; a symlink is followed at each use.
+        mode: Permission bits of each file that we put there; None keeps those of the old file.
+        state_dir: Where the intent record lies; made with mode 0700 when missing.
+        clock: Unix time in seconds, for the names of previous versions.
+        fs: The file operations.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        mode: int | None,
+        state_dir: Path,
+        clock: Callable[[], float],
+        fs: Fs | None = None,
+    ) -> None:
+        self.path = path
+        self._mode = mode
+        self._state_dir = state_dir
+        self._clock = clock
+        self._fs = fs or Fs()
+        self._intents = IntentFile(self._fs, state_dir)
+        self._exchange: bool | None = None
+        self._vouched: Fingerprint | None = None
+
+    @property
+    def exchange_supported(self) -> bool | None:
+        """Whether the filesystem has the exchange; None before the first replacement."""
+        return self._exchange
+
+    def lock(self, wait: Callable[[float], bool] | None = None) -> ConfigLock:
+        """Return the lock beside the real file, see :class:`sidecar.lock.ConfigLock`."""
+        return ConfigLock(self._real().parent, wait=wait)
+
+    def read(self) -> Loaded:
+        """Return the file's content and version.
+
+        Raises:
+            ConfigUnreadable: With what is wrong, where, and what to do.
+        """
+        real = self._real()
+        try:
+            directory = self._fs.open_dir(str(real.parent))
+        except OSError as error:
+            raise store_errors.unreadable(error, self.path) from error
+        try:
+            loaded = load(self._fs, directory, real)
+        finally:
+            self._fs.close(directory)
+        if real == self.path:
+            return loaded
+        note = LINKED.format(path=self.path, real=real)
+        mark = loaded.fingerprint
+        return Loaded(loaded.raw, mark, real, loaded.mode, loaded.uid, loaded.gid, (note,))
+
+    def changed_since(self, mark: Fingerprint) -> bool:
+        """Return whether the file may be another version than ``mark``; one ``stat`` in nearly all cases.
+
+        A file that was read within the tick of its last stamp is read and compared by its digest; it is never
+        parsed. A file that cannot be read counts as changed.
+        """
+        try:
+            status = self.path.stat()
+            if not mark.untouched(status):
+                return True
+            if mark.settled or mark == self._vouched:
+                return False
+            fresh = self.read().fingerprint
+            if fresh.settled and fresh == mark:
+                self._vouched = fresh
+            return fresh.digest != mark.digest
+        except (OSError, store_errors.ConfigUnreadable):
+            return True
+
+    def replace(self, new: bytes, expected: Fingerprint, payload: Mapping[str, Any] = NO_LABELS) -> Replaced:
+        """Put ``new`` in the place of the version ``expected``.
+
+        The intent record stays until :meth:`settle`, so that a crash before the caller saved its state is
+        made good by :meth:`recover`, which hands ``payload`` back.
+
+        Args:
+            new: The whole new content.
+            expected: The version that ``new`` was made from, as :meth:`read` gave it.
+            payload: JSON values; what the state has to say once the write has taken place.
+
+        Raises:
+            Changed: Another program wrote the file since. Start over from :meth:`read`.
+            SingleFileMount: The file is a mount point of its own.
+            NotWritable: The system refused; the old file stands.
+            ConfigUnreadable: The file is gone or is no plain file any more.
+        """
+        real = self._real()
+        with self._opened(real) as directory:
+            try:
+                notes = self._finish_earlier(directory, real)
+                old_fd = self._fs.open_read(directory, real.name)
+            except FileNotFoundError as error:
+                raise store_errors.unreadable(error, self.path) from error
+            except OSError as error:
+                raise store_errors.not_writable(error, real) from error
+            try:
+                self._make_state_dir()
+                way = Replacement(
+                    self._fs, directory, real, old_fd, self._intents, self._exchange is not False
+                )
+                done = way.run(new, expected, self._mode, self._clock(), payload)
+            except OSError as error:
+                raise store_errors.not_writable(error, real) from error
+            finally:
+                self._fs.close(old_fd)
+        if done.undo is not None:
+            if self._exchange is None and not way.exchanged:
+                notes = (*notes, NO_EXCHANGE.format(path=real))
+            self._exchange = way.exchanged
+        return replace(done, notes=(*notes, *done.notes))
+
+    def settle(self) -> None:
+        """Forget the intent record: the caller has saved what the last replacement or recovery told it.
+
+        Raises:
+            NotWritable: The record could not be cleared.
+        """
+        try:
+            self._intents.clear()
+        except OSError as error:
+            raise store_errors.not_writable(error, self._state_dir) from error
+
+    def recover(self) -> Recovered:
+        """Finish or undo what a killed process left behind; call it once at start, under the lock.
+
+        Calling it again is harmless. When :attr:`Recovered.written` is set, save its payload, then
+        :meth:`settle`.
+
+        Raises:
+            NotWritable: The system refused.
+        """
+        real = self._real()
+        try:
+            directory = self._fs.open_dir(str(real.parent))
+        except FileNotFoundError:
+            return Recovered()
+        except OSError as error:
+            raise store_errors.not_writable(error, real) from error
+        try:
+            return recovery.recover(self._fs, directory, real, self._intents, self._clock())
+        except OSError as error:
+            raise store_errors.not_writable(error, real) from error
+        finally:
+            self._fs.close(directory)
+
+    def list_undo(self) -> tuple[undo.UndoCopy, ...]:
+        """Return the previous versions that lie beside the file, newest first. Raises ConfigUnreadable."""
+        real = self._real()
+        try:
+            return undo.listing((entry.name for entry in real.parent.iterdir()), real)
+        except OSError as error:
+            raise store_errors.unreadable(error, real.parent) from error
+
+    def read_undo(self, time: str = "") -> tuple[undo.UndoCopy, bytes]:
+        """Return one previous version and its content.
+
+        Args:
+            time: Beginning of its time as :attr:`undo.UndoCopy.label` gives it; empty for the newest.
+
+        Raises:
+            LookupError: No such version, or several fit.
+            ConfigUnreadable: It cannot be read.
+        """
+        copy = undo.choose(self.list_undo(), time)
+        with self._opened(copy.path) as directory:
+            return copy, load(self._fs, directory, copy.path).raw
+
+    def _finish_earlier(self, directory: int, real: Path) -> tuple[str, ...]:
+        """Work off what an earlier replacement of this process could not clean up."""
+        if not recovery.leftovers(self._fs.listdir(directory), real.name):
+            return ()
+        return recovery.recover(self._fs, directory, real, self._intents, self._clock()).notes
+
+    def _make_state_dir(self) -> None:
+        self._state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def _real(self) -> Path:
+        try:
+            return Path(os.path.realpath(self.path)) if self.path.is_symlink() else self.path.absolute()
+        except OSError as error:
+            raise store_errors.unreadable(error, self.path) from error
+
+    @contextmanager
+    def _opened(self, real: Path) -> Iterator[int]:
+        try:
+            directory = self._fs.open_dir(str(real.parent))
+        except OSError as error:
+            raise store_errors.unreadable(error, self.path) from error
+        try:
+            yield directory
+        finally:
+            self._fs.close(directory)

@@ -1,0 +1,209 @@
+"""What has to outlive a crash, apart from config.json: who owns which plan, and what is still owed.
+
+All values are frozen; a change is a new :class:`State` by ``dataclasses.replace``. ``state_store`` puts it on
+the disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sidecar.rendering import Owner, Owners
+
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Owed:
+    """A restart of Backrest that has to happen: the file is right, the running Backrest has not read it.
+
+    Attributes:
+        since: Unix time in seconds of the first write that asked for it.
+        reason: For people.
+        digest: Digest of the rendering that is to take effect.
+    """
+
+    since: float
+    reason: str
+    digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StoppedBackrest:
+    """Backrest, stopped by us: it must be started again, whatever else happens.
+
+    Attributes:
+        id: Container id.
+        name: Container name, for when it was recreated meanwhile.
+        at: Unix time in seconds, from before the stop.
+    """
+
+    id: str
+    name: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """A rendering that Backrest did not start with. It is not tried again with this image."""
+
+    digest: str
+    image_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The options that make plan ids, as of the last write: a change of them renames plans."""
+
+    prefix: str
+    include_project: bool
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The whole durable state.
+
+    Attributes:
+        owners: Plan id → what we remember of that plan of ours.
+        owed: A restart not yet done.
+        stopped: A Backrest that we stopped and have not yet seen running again.
+        restarts: Unix times of our restarts of Backrest, for the budget.
+        quarantine: Renderings not to be tried again.
+        view: (host path, path inside Backrest) of its mounts, as last seen.
+        options: None before the first write.
+        default_repo_error: The last complaint about the default repo, so that it is said once.
+        backrest_version: As last seen; empty when never.
+        image_id: Image of the Backrest container, as last seen.
+        extra: Fields of the file that this version does not know. They are written back as they were.
+    """
+
+    owners: Owners = field(default_factory=dict)
+    owed: Owed | None = None
+    stopped: StoppedBackrest | None = None
+    restarts: tuple[float, ...] = ()
+    quarantine: tuple[Quarantined, ...] = ()
+    view: tuple[tuple[str, str], ...] = ()
+    options: Options | None = None
+    default_repo_error: str = ""
+    backrest_version: str = ""
+    image_id: str = ""
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+class StateUnusable(Exception):  # noqa: N818 - says what happened
+    """The bytes are no state of this version; the message says why."""
+
+
+_KNOWN = frozenset(State.__slots__) - {"extra"} | {"version"}
+
+
+def to_json(state: State) -> dict[str, Any]:
+    """Return the state as plain JSON values; what is empty is left out."""
+    out: dict[str, Any] = {**state.extra, "version": VERSION}
+    out["owners"] = {plan: owner_to_json(owner) for plan, owner in state.owners.items()}
+    if state.owed is not None:
+        out["owed"] = {"since": state.owed.since, "reason": state.owed.reason, "digest": state.owed.digest}
+    if state.stopped is not None:
+        out["stopped"] = {"id": state.stopped.id, "name": state.stopped.name, "at": state.stopped.at}
+    if state.restarts:
+        out["restarts"] = list(state.restarts)
+    if state.quarantine:
+        out["quarantine"] = [{"digest": q.digest, "image_id": q.image_id} for q in state.quarantine]
+    if state.view:
+        out["view"] = [list(pair) for pair in state.view]
+    if state.options is not None:
+        out["options"] = {
+            "prefix": state.options.prefix,
+            "include_project": state.options.include_project,
+        }
+    texts = {name: getattr(state, name) for name in ("default_repo_error", "backrest_version", "image_id")}
+    return out | {name: text for name, text in texts.items() if text}
+
+
+def from_json(data: Any) -> State:
+    """Build the state back from :func:`to_json`.
+
+    Raises:
+        StateUnusable: It is of another version, or not of the right shape.
+    """
+    if not isinstance(data, dict):
+        raise StateUnusable("it is not a JSON object")
+    if data.get("version") != VERSION:
+        raise StateUnusable(
+            f"it is of version {data.get('version')!r}, and this tool writes version {VERSION}"
+        )
+    try:
+        owed, stopped, options = data.get("owed"), data.get("stopped"), data.get("options")
+        return State(
+            owners={_text(plan): owner_from_json(owner) for plan, owner in data.get("owners", {}).items()},
+            owed=Owed(_number(owed["since"]), _text(owed["reason"]), _text(owed["digest"])) if owed else None,
+            stopped=StoppedBackrest(_text(stopped["id"]), _text(stopped["name"]), _number(stopped["at"]))
+            if stopped
+            else None,
+            restarts=tuple(_number(when) for when in data.get("restarts", ())),
+            quarantine=tuple(
+                Quarantined(_text(entry["digest"]), _text(entry["image_id"]))
+                for entry in data.get("quarantine", ())
+            ),
+            view=tuple((_text(host), _text(inside)) for host, inside in data.get("view", ())),
+            options=Options(_text(options["prefix"]), options["include_project"] is True)
+            if options
+            else None,
+            default_repo_error=_text(data.get("default_repo_error", "")),
+            backrest_version=_text(data.get("backrest_version", "")),
+            image_id=_text(data.get("image_id", "")),
+            extra={name: value for name, value in data.items() if name not in _KNOWN},
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise StateUnusable(f"a field is missing or of the wrong kind ({error})") from error
+
+
+def owner_to_json(owner: Owner) -> dict[str, Any]:
+    """Return one owner as plain JSON values, also for the payload of a write."""
+    out: dict[str, Any] = {"workload": owner.workload}
+    if owner.fields:
+        out["fields"] = dict(owner.fields)
+    if owner.hooks:
+        out["hooks"] = owner.hooks
+    if owner.paths:
+        out["paths"] = owner.paths
+    if owner.absent_since:
+        out["absent_since"] = owner.absent_since
+    if owner.disabled:
+        out["disabled"] = True
+    return out
+
+
+def owner_from_json(data: Any) -> Owner:
+    """Build an owner back from :func:`owner_to_json`. Raises KeyError, TypeError or ValueError."""
+    fields = data.get("fields", {})
+    for digest in fields.values():
+        _text(digest)
+    return Owner(
+        workload=_text(data["workload"]),
+        fields=fields,
+        hooks=_texts(data.get("hooks", ())),
+        paths=_texts(data.get("paths", ())),
+        absent_since=_number(data.get("absent_since", 0.0)),
+        disabled=data.get("disabled", False) is True,
+    )
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"text expected, not {type(value).__name__}")
+    return value
+
+
+def _texts(values: object) -> tuple[str, ...]:
+    if not isinstance(values, list | tuple):
+        raise TypeError(f"a list expected, not {type(values).__name__}")
+    return tuple(_text(value) for value in values)
+
+
+def _number(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"a number expected, not {type(value).__name__}")
+    return float(value)
