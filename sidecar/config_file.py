@@ -1,0 +1,341 @@
+"""config.json together with the state that belongs to it: look, try a merge, write one.
+
+Each worker has an instance of its own; the disk is what they share. Everything that is known to be unchanged is
+remembered: a pass over an unchanged world parses nothing and merges nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from sidecar import backrest_config
+from sidecar.backrest_config import ConfigError
+from sidecar.config_store import ConfigStore
+from sidecar.desired import Desired
+from sidecar.fingerprint import Fingerprint, Loaded
+from sidecar.log import get_logger, set_secrets
+from sidecar.merge import merge_checked
+from sidecar.merge_result import Merge, MergeOptions
+from sidecar.messages import PlansRendered
+from sidecar.rendering import Basis, ConfigView, Owner, Rendering
+from sidecar.settings import Settings
+from sidecar.state import Options, Owed, State, owner_from_json, owner_to_json
+from sidecar.state_store import FILE as STATE_FILE
+from sidecar.state_store import StateStore
+from sidecar.store_errors import Changed, ConfigUnreadable, NotWritable
+
+ATTEMPTS = 50
+"""Fresh starts after another writer got in between, before giving up for this time. Each takes milliseconds."""
+
+KEEP_LAST_N_SINCE = (1, 8, 1)
+"""First Backrest with ``keepLastN`` in time buckets (backrest: CHANGELOG.md, May 2025)."""
+
+log = get_logger(__name__)
+
+
+class Contended(Exception):
+    """Other programs kept writing config.json all the time; nothing of theirs or ours is lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class Current:
+    """config.json as it stands: the parsed document (never changed), its version, and what plans depend on."""
+
+    data: dict[str, Any]
+    loaded: Loaded
+    view: ConfigView
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a write did.
+
+    Attributes:
+        merge: The merge that it put in place, or that found nothing to do.
+        changed: Whether the file was replaced.
+        before: The content that stood there before; None when nothing was written.
+        at: Unix time in seconds after the write.
+    """
+
+    merge: Merge
+    changed: bool
+    before: bytes | None
+    at: float
+
+
+class ConfigFile:
+    """One worker's view of config.json and the state.
+
+    Args:
+        settings: Options.
+        now: Unix time in seconds.
+        read_only: For commands that only look.
+        wait: Waits so many seconds for the lock, or less and returns True when it has to end.
+    """
+
+    Unusable = (ConfigError, ConfigUnreadable)
+    """What :meth:`current` raises when there is no file to work with."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        now: Callable[[], float],
+        read_only: bool = False,
+        wait: Callable[[float], bool] | None = None,
+    ) -> None:
+        self._settings = settings
+        self._now = now
+        self._wait = wait
+        directory = settings.state_path
+        self.store = ConfigStore(settings.config, mode=settings.config_mode, state_dir=directory, clock=now)
+        self._states = StateStore(directory, clock=now, read_only=read_only)
+        self._state_file = directory / STATE_FILE
+        self._state: tuple[tuple[int, int, int] | None, State] | None = None
+        self._current: Current | None = None
+        self._desired = Desired(settings)
+        self._tried: tuple[Fingerprint, Rendering, State, Merge] | None = None
+        self._noted: set[str] = set()
+
+    def recover(self) -> None:
+        """Finish or undo what a killed process left behind. Call once at start, before anything else.
+
+        Raises:
+            StoreError, LockError, StateError: The system refused.
+        """
+        if not self._settings.config.parent.is_dir():
+            return
+        with self.store.lock(self._wait):
+            recovered = self.store.recover()
+            for note in recovered.notes:
+                log.warn("config.recovered", reason=note)
+            if recovered.written:
+                self.save(_after_payload(self.state(), recovered.payload))
+            self.store.settle()
+
+    def current(self) -> Current:
+        """Return config.json as it stands; parsed only when it may have changed.
+
+        Raises:
+            ConfigError, ConfigUnreadable: There is no file to work with.
+        """
+        known = self._current
+        if known is not None and not self.store.changed_since(known.loaded.fingerprint):
+            return known
+        loaded = self.store.read()
+        for note in loaded.notes:
+            self._say_once("config.linked", note)
+        if known is not None and known.loaded.fingerprint.digest == loaded.fingerprint.digest:
+            self._current = replace(known, loaded=loaded)
+            return self._current
+        data = backrest_config.parse(loaded.raw, where=str(self._settings.config))
+        set_secrets(secrets_of(data))
+        self._current = Current(data, loaded, backrest_config.view(data))
+        return self._current
+
+    def state(self) -> State:
+        """Return the state as it is on the disk. Raises StateError."""
+        mark = _mark(self._state_file)
+        if self._state is not None and self._state[0] == mark and mark is not None:
+            return self._state[1]
+        state = self._states.load()
+        if self._states.problem:
+            self._say_once("state.unusable", self._states.problem)
+        self._state = (mark, state)
+        return state
+
+    def save(self, state: State) -> None:
+        """Put the state on the disk. Raises StateError."""
+        self._states.save(state)
+        self._state = (_mark(self._state_file), state)
+
+    def update(self, change: Callable[[State], State]) -> State:
+        """Change the state under the lock; return it. Raises StateError, LockError."""
+        with self.store.lock(self._wait):
+            state = change(self.state())
+            self.save(state)
+        return state
+
+    def preview(self, wish: PlansRendered) -> Merge:
+        """Return what a write would do now. Writes nothing. Raises what :meth:`current` raises, and StateError."""
+        return self._merge(self.current(), self.state(), wish, raise_modno=False)
+
+    def merge_into(self, data: dict[str, Any], wish: PlansRendered) -> Merge:
+        """Return the merge of a wish into another document than the file's: what the API gave. Raises StateError."""
+        state = self.state()
+        rendering = self._render(backrest_config.view(data), state, wish)
+        return merge_checked(
+            data, rendering, state.owners, self._options(state, raise_modno=False), self._now()
+        )
+
+    def write(self, wish: PlansRendered, *, raise_modno: bool = False) -> Written:
+        """Merge a wish into the file as it stands and replace it; start over when somebody else wrote meanwhile.
+
+        Args:
+            wish: The rendering; made again here when file or owners differ from what it was made from.
+            raise_modno: Whether stale tabs of Backrest's UI are to be refused, for a write by restart.
+
+        Raises:
+            ConfigError, ConfigUnreadable, NotWritable, StateError, LockError: The file is as it was.
+            Contended: It was, each time, another one than we had read.
+        """
+        with self.store.lock(self._wait):
+            for _ in range(ATTEMPTS):
+                current, state = self.current(), self.state()
+                merge = self._merge(current, state, wish, raise_modno=raise_modno)
+                after = self._state_after(state, merge, wish)
+                if not merge.changed:
+                    self.save(after)
+                    return Written(merge, changed=False, before=None, at=self._now())
+                digest = current.loaded.fingerprint.digest
+                owed = state.owed or Owed(self._now(), "config.json was written", digest)
+                after = replace(after, owed=owed)
+                if self._replace(backrest_config.dump(merge.data), merge.data, current, after):
+                    return Written(merge, changed=True, before=current.loaded.raw, at=self._now())
+        raise Contended(
+            f"{self._settings.config} was written by another program at each of {ATTEMPTS} attempts"
+        )
+
+    def put(self, data: dict[str, Any], change: Callable[[State], State]) -> None:
+        """Replace the document by ``data`` whatever stands there now, for an undo. Raises as :meth:`write`."""
+        with self.store.lock(self._wait):
+            for _ in range(ATTEMPTS):
+                if self._replace(backrest_config.dump(data), data, self.current(), change(self.state())):
+                    return
+        raise Contended(
+            f"{self._settings.config} was written by another program at each of {ATTEMPTS} attempts"
+        )
+
+    def plans_back(self, before: bytes, change: Callable[[State], State]) -> None:
+        """Put the plans of an earlier version back; everything else stays as it is now. Raises as :meth:`write`."""
+        earlier = backrest_config.parse(before, where="the previous config.json")
+        self.put({**self.current().data, "plans": earlier.get("plans", [])}, change)
+
+    def _replace(self, new: bytes, data: dict[str, Any], current: Current, after: State) -> bool:
+        """Swap the file and save the state; return False when somebody else wrote meanwhile."""
+        payload = {"owners": {plan: owner_to_json(owner) for plan, owner in after.owners.items()}}
+        try:
+            done = self.store.replace(new, current.loaded.fingerprint, payload)
+        except Changed as changed:
+            for kept in changed.kept:
+                log.warn("config.kept", path=str(kept), reason="another program's edit that is in no merge")
+            return False
+        for note in done.notes:
+            self._say_once("config.no_exchange", note)
+        self.save(after)
+        self.store.settle()
+        loaded = replace(current.loaded, raw=new, fingerprint=done.fingerprint)
+        self._current = Current(data, loaded, backrest_config.view(data))
+        return True
+
+    def _merge(self, current: Current, state: State, wish: PlansRendered, *, raise_modno: bool) -> Merge:
+        rendering = self._render(current.view, state, wish)
+        tried = self._tried
+        if (
+            tried is not None
+            and tried[1] is rendering
+            and tried[0] == current.loaded.fingerprint
+            and tried[2] is state
+            and not tried[3].changed
+            and tried[3].owners == state.owners
+            and not tried[3].absent
+        ):
+            return tried[3]
+        options = self._options(state, raise_modno=raise_modno)
+        merge = merge_checked(current.data, rendering, state.owners, options, self._now())
+        self._tried = (current.loaded.fingerprint, rendering, state, merge)
+        return merge
+
+    def _render(self, view: ConfigView, state: State, wish: PlansRendered) -> Rendering:
+        basis = Basis(view, state.owners, wish.basis.path_view)
+        if basis == wish.basis:
+            return wish.rendering
+        return replace(self._desired.render(wish.snapshot, basis), complete=wish.rendering.complete)
+
+    def _options(self, state: State, *, raise_modno: bool) -> MergeOptions:
+        settings = self._settings
+        return MergeOptions(
+            orphans=settings.orphans,
+            orphans_explicit="orphans" in settings.explicit,
+            orphan_grace=settings.orphan_grace,
+            prefix=settings.plan_id_prefix,
+            keep_last_n_supported=not _older(state.backrest_version, KEEP_LAST_N_SINCE),
+            raise_modno=raise_modno,
+            quarantined=frozenset(q.digest for q in state.quarantine if q.image_id == state.image_id),
+        )
+
+    def _state_after(self, state: State, merge: Merge, wish: PlansRendered) -> State:
+        settings = self._settings
+        return replace(
+            state,
+            owners=merge.owners,
+            view=wish.basis.path_view or state.view,
+            options=Options(settings.plan_id_prefix, settings.include_project_name),
+        )
+
+    def _say_once(self, action: str, text: str) -> None:
+        if text not in self._noted:
+            self._noted.add(text)
+            log.warn(action, reason=text)
+
+
+def secrets_of(data: Mapping[str, Any]) -> Iterable[str]:
+    """Yield every string of a config that must never be shown: repo passwords, environment, hook tokens, keys."""
+    for repo in data.get("repos") or ():
+        yield from _strings(repo.get("password"))
+        for entry in repo.get("env") or ():
+            if isinstance(entry, str):
+                yield entry.partition("=")[2]
+        uri = repo.get("uri")
+        if isinstance(uri, str) and (found := re.search(r"//[^/@\s]*:([^/@\s]+)@", uri)):
+            yield found[1]
+    for owner in (*(data.get("repos") or ()), *(data.get("plans") or ())):
+        for hook in owner.get("hooks") or ():
+            if isinstance(hook, dict):
+                for key, action in hook.items():
+                    if key.startswith("action") and key not in {"actionCommand", "action_command"}:
+                        yield from _strings(action, but=("template", "titleTemplate", "method"))
+    yield from _strings(data.get("auth"), but=("name", "disabled"))
+    yield from _strings(data.get("sync"), but=("keyId", "instanceId", "instanceUrl"))
+
+
+def _strings(value: object, but: tuple[str, ...] = ()) -> Iterable[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            if key not in but:
+                yield from _strings(inner, but)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _strings(inner, but)
+
+
+def _after_payload(state: State, payload: Mapping[str, Any]) -> State:
+    owners: dict[str, Owner] = {}
+    for plan_id, owner in (payload.get("owners") or {}).items():
+        try:
+            owners[plan_id] = owner_from_json(owner)
+        except (KeyError, TypeError, ValueError):
+            return state
+    return replace(state, owners=owners)
+
+
+def _mark(path: Path) -> tuple[int, int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _older(version: str, than: tuple[int, int, int]) -> bool:
+    found = re.match(r"v?(\d+)\.(\d+)\.(\d+)", version)
+    return found is not None and tuple(map(int, found.groups())) < than
+
+
+__all__ = ["ConfigFile", "Contended", "Current", "NotWritable", "Written", "secrets_of"]
