@@ -26,7 +26,7 @@ class LockError(Exception):
     """The lock could not be taken; the message says why and what to do."""
 
 
-class LockTimeout(LockError):  # noqa: N818 - says what happened
+class LockTimeout(LockError):
     """Another sidecar held the lock all the time, or we were told to stop waiting."""
 
 

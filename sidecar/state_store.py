@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,18 @@ from sidecar.state import State, StateUnusable, from_json, to_json
 FILE = "state.json"
 _TEMP = ".state.json.new"
 _MAX_BYTES = 256 << 20
+
+
+_Mark = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What the file says, and by which status it is recognised as unchanged."""
+
+    state: State
+    raw: bytes
+    mark: _Mark
 
 
 class StateError(Exception):
@@ -49,10 +62,12 @@ class StateStore:
         self._clock = clock
         self._read_only = read_only
         self._fs = fs or Fs()
-        self._last: tuple[bytes, tuple[int, int, int]] | None = None
+        self._last: _Known | None = None
 
     def load(self) -> State:
         """Return the state; a fresh one when there is none, or none that this version understands.
+
+        A file that is as we last saw it is not read again.
 
         A file that is broken or of another version is kept as ``state.json.broken.<UTC time>`` and named in
         :attr:`problem`. Unknown fields of this version are carried along, so that a newer tool that only added
@@ -62,8 +77,10 @@ class StateStore:
             StateError: There is a file, and the system does not let us read it.
         """
         self.problem = ""
-        self._last = None
         try:
+            if self._last is not None and self._mark() == self._last.mark:
+                return self._last.state
+            self._last = None
             raw, mark = self._read()
         except FileNotFoundError:
             return State()
@@ -76,7 +93,7 @@ class StateStore:
             return self._fresh(str(error))
         except orjson.JSONDecodeError as error:
             return self._fresh(f"it is not JSON ({error})")
-        self._last = (raw, mark)
+        self._last = _Known(state, raw, mark)
         return state
 
     def save(self, state: State) -> bool:
@@ -92,16 +109,16 @@ class StateStore:
         if self._read_only:
             raise StateError(f"{self.directory / FILE} is not written in a run that only reads.")
         try:
-            if self._last is not None and self._last[0] == data and self._mark() == self._last[1]:
+            if self._last is not None and self._last.raw == data and self._mark() == self._last.mark:
                 return False
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._last = (data, self._write(data))
+            self._last = _Known(state, data, self._write(data))
         except OSError as error:
             self._last = None
             raise self._failed("written", error) from error
         return True
 
-    def _read(self) -> tuple[bytes, tuple[int, int, int]]:
+    def _read(self) -> tuple[bytes, _Mark]:
         directory = self._fs.open_dir(str(self.directory))
         try:
             fd = self._fs.open_read(directory, FILE)
@@ -113,7 +130,7 @@ class StateStore:
         finally:
             self._fs.close(fd)
 
-    def _write(self, data: bytes) -> tuple[int, int, int]:
+    def _write(self, data: bytes) -> _Mark:
         directory = self._fs.open_dir(str(self.directory))
         try:
             try:
@@ -142,7 +159,7 @@ class StateStore:
         except OSError:
             return  # the next save removes it
 
-    def _mark(self) -> tuple[int, int, int] | None:
+    def _mark(self) -> _Mark | None:
         try:
             return _mark_of(self._fs.stat_path(str(self.directory / FILE)))
         except FileNotFoundError:
@@ -176,5 +193,5 @@ class StateStore:
         )
 
 
-def _mark_of(status: os.stat_result) -> tuple[int, int, int]:
-    return status.st_ino, status.st_size, status.st_mtime_ns
+def _mark_of(status: os.stat_result) -> _Mark:
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns

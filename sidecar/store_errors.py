@@ -16,7 +16,7 @@ class StoreError(Exception):
     """Base of everything that reading or replacing config.json raises. The message is for people."""
 
 
-class ConfigUnreadable(StoreError):  # noqa: N818 - says what happened
+class ConfigUnreadable(StoreError):
     """The file cannot be read at all.
 
     Attributes:
@@ -28,7 +28,7 @@ class ConfigUnreadable(StoreError):  # noqa: N818 - says what happened
         self.kind = kind
 
 
-class Changed(StoreError):  # noqa: N818 - says what happened
+class Changed(StoreError):
     """Somebody else wrote the file since it was read. Start over from a fresh read; nothing is lost.
 
     Attributes:
@@ -40,7 +40,7 @@ class Changed(StoreError):  # noqa: N818 - says what happened
         self.kept = kept
 
 
-class NotWritable(StoreError):  # noqa: N818 - says what happened
+class NotWritable(StoreError):
     """The file could not be replaced; the old one stands, whole.
 
     Attributes:

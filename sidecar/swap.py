@@ -21,11 +21,11 @@ from sidecar.intent import Intent
 IsOurs = Callable[[os.stat_result], bool]
 
 
-class ExchangeUnsupported(Exception):  # noqa: N818 - says what happened
+class ExchangeUnsupported(Exception):
     """This kernel or filesystem cannot exchange two names. Nothing was changed."""
 
 
-class NotOurs(Exception):  # noqa: N818 - says what happened
+class NotOurs(Exception):
     """The exchange brought out an edit that we had not read. It was put back.
 
     Attributes:
