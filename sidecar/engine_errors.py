@@ -84,7 +84,9 @@ def from_status(status: int, body: bytes, method: str, path: str) -> EngineError
         return EngineError("conflict", f"{what} is not possible now{said}")
     if status == 400 and "client version" in said:
         return EngineError(
-            "protocol", f"the engine refuses the API version{said}", "unset DOCKER_API_VERSION, it is negotiated"
+            "protocol",
+            f"the engine refuses the API version{said}",
+            "unset DOCKER_API_VERSION, it is negotiated",
         )
     if status in {408, 504}:
         return EngineError("timeout", f"{what} timed out behind a proxy{said}")
@@ -126,10 +128,18 @@ def from_exception(error: BaseException, host: str) -> EngineError:
     if names & {"gaierror", "NameResolutionError"}:
         return EngineError("unreachable", f"the name in {host} cannot be resolved", "check DOCKER_HOST")
     if names & {"ReadTimeoutError", "ReadTimeout", "ConnectTimeoutError", "ConnectTimeout", "TimeoutError"}:
-        return EngineError("timeout", f"the engine at {host} did not answer in time", "is it overloaded or frozen?")
+        return EngineError(
+            "timeout", f"the engine at {host} did not answer in time", "is it overloaded or frozen?"
+        )
     if names & {"InvalidVersion"}:
         return EngineError("protocol", printable(str(error)), "unset DOCKER_API_VERSION, it is negotiated")
-    if names & {"RemoteDisconnected", "IncompleteRead", "ProtocolError", "ChunkedEncodingError", "ConnectionError"}:
+    if names & {
+        "RemoteDisconnected",
+        "IncompleteRead",
+        "ProtocolError",
+        "ChunkedEncodingError",
+        "ConnectionError",
+    }:
         return EngineError(
             "unreachable", f"the engine at {host} closed the connection", "did it stop or restart?"
         )
@@ -154,7 +164,11 @@ def _from_errno(code: int, host: str) -> EngineError:
             " DOCKER_HOST (rootless: unix:///run/user/<uid>/docker.sock)",
         )
     if code in {errno.ENOTSOCK, errno.EPROTOTYPE}:
-        return EngineError("unreachable", f"{path or host} is not a socket", "check --docker-sock or DOCKER_HOST")
+        return EngineError(
+            "unreachable", f"{path or host} is not a socket", "check --docker-sock or DOCKER_HOST"
+        )
+    if code == errno.ECONNREFUSED and path and not _is_socket(path):
+        return _no_socket(path)
     if code == errno.ECONNREFUSED and path:
         return EngineError(
             "unreachable",
@@ -163,10 +177,27 @@ def _from_errno(code: int, host: str) -> EngineError:
             " or mount the directory of the socket",
         )
     if code == errno.ETIMEDOUT:
-        return EngineError("timeout", f"the engine at {host} did not answer in time", "is it overloaded or frozen?")
+        return EngineError(
+            "timeout", f"the engine at {host} did not answer in time", "is it overloaded or frozen?"
+        )
     if code in {errno.ECONNRESET, errno.EPIPE}:
-        return EngineError("unreachable", f"the engine at {host} cut the connection", "did it stop or restart?")
-    return EngineError("unreachable", f"the engine at {host} cannot be reached", "is it running, is the port right?")
+        return EngineError(
+            "unreachable", f"the engine at {host} cut the connection", "did it stop or restart?"
+        )
+    return EngineError(
+        "unreachable", f"the engine at {host} cannot be reached", "is it running, is the port right?"
+    )
+
+
+def _no_socket(path: str) -> EngineError:
+    return EngineError("unreachable", f"{path} is not a socket", "check --docker-sock or DOCKER_HOST")
+
+
+def _is_socket(path: str) -> bool:
+    try:
+        return stat.S_ISSOCK(Path(path).stat().st_mode)
+    except OSError:
+        return True  # gone in between: the usual advice fits
 
 
 def _who_may(path: str) -> str:

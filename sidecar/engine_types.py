@@ -8,7 +8,9 @@ from typing import Literal
 
 from sidecar.model import COMPOSE_PROJECT, COMPOSE_SERVICE, NO_LABELS, Mount
 
-Health = Literal["", "starting", "healthy", "unhealthy"]
+
+def _nothing() -> Mapping[str, str]:
+    return NO_LABELS
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ class ContainerState:
         started_at: RFC 3339 time of the last start as the engine writes it; changes with each start.
         finished_at: RFC 3339 time of the last exit.
         created: RFC 3339 time of its creation.
-        health: State of its healthcheck, empty without one.
+        health: ``starting``, ``healthy`` or ``unhealthy``; empty without a healthcheck.
         labels: All labels.
         mounts: Its mounts.
         stop_timeout: Its own stop timeout in seconds, None without one (the engine then takes 10).
@@ -62,8 +64,8 @@ class ContainerState:
     started_at: str = ""
     finished_at: str = ""
     created: str = ""
-    health: Health = ""
-    labels: Mapping[str, str] = field(default=NO_LABELS)
+    health: str = ""
+    labels: Mapping[str, str] = field(default_factory=_nothing)
     mounts: tuple[Mount, ...] = ()
     stop_timeout: int | None = None
     tz: str = ""
@@ -129,10 +131,10 @@ class RunSpec:
 
     image: str
     command: tuple[str, ...] = ()
-    env: Mapping[str, str] = field(default=NO_LABELS, repr=False)
+    env: Mapping[str, str] = field(default_factory=_nothing, repr=False)
     binds: tuple[Bind, ...] = ()
     network_mode: str = ""
-    labels: Mapping[str, str] = field(default=NO_LABELS)
+    labels: Mapping[str, str] = field(default_factory=_nothing)
     name: str = ""
     user: str = ""
     entrypoint: tuple[str, ...] = ()
@@ -188,12 +190,12 @@ class SwarmService:
 
     id: str
     name: str
-    labels: Mapping[str, str] = field(default=NO_LABELS)
+    labels: Mapping[str, str] = field(default_factory=_nothing)
     mode: str = "replicated"
     replicas: int | None = None
     image: str = ""
     mounts: tuple[Mount, ...] = ()
-    container_labels: Mapping[str, str] = field(default=NO_LABELS)
+    container_labels: Mapping[str, str] = field(default_factory=_nothing)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,214 @@
+"""Engine API documents → our frozen values. Pure; shared by the live engine and the recorded one.
+
+Shapes: https://docs.docker.com/reference/api/engine/ (ContainerSummary, ContainerInspectResponse, Volume,
+SystemInfo, Service). Fields that an engine leaves out, or sends as null, are taken as empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import orjson
+
+from sidecar.engine_errors import EngineError
+from sidecar.engine_types import Attachment, ContainerState, EngineInfo, Process, SwarmRole
+from sidecar.model import NO_LABELS, Container, Mount, Volume
+
+Raw = dict[str, Any]
+
+
+def loads(body: bytes, path: str) -> Any:
+    """Return the JSON document. Raises :class:`EngineError` (``protocol``) on anything else."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise EngineError(
+            "protocol",
+            f"the engine's answer to {path} is not JSON ({len(body)} bytes)",
+            "is this an engine at all?",
+        ) from error
+
+
+def wrong_shape(path: str) -> EngineError:
+    """Return the error for an answer that is JSON but not what the API promises."""
+    return EngineError(
+        "protocol", f"the engine's answer to {path} has the wrong shape", "is this a Docker engine?"
+    )
+
+
+def identity(raw: Raw) -> tuple[object, ...]:
+    """Return the parts of a list entry that a :class:`Container` is made from, for comparison.
+
+    ``Status`` ("Up 3 minutes") and ``Ports`` are left out: they change without changing anything for us.
+    """
+    host = raw.get("HostConfig")
+    networks = (raw.get("NetworkSettings") or NO_LABELS).get("Networks")
+    return (
+        raw.get("State"),
+        raw.get("Names"),
+        raw.get("Labels"),
+        raw.get("Mounts"),
+        raw.get("Image"),
+        raw.get("ImageID"),
+        raw.get("Created"),
+        host,
+        tuple(networks) if networks else (),
+    )
+
+
+def container(
+    raw: Raw,
+    volumes: Mapping[str, Volume] = MappingProxyType({}),
+    service_labels: Mapping[str, str] = NO_LABELS,
+    image_labels: Mapping[str, str] = NO_LABELS,
+) -> Container:
+    """Return the container of one entry of ``GET /containers/json``.
+
+    Args:
+        raw: The entry.
+        volumes: For the mountpoint of a volume whose ``Source`` the engine left empty (it does so for stopped
+            containers after its own restart).
+        service_labels: Labels of its Swarm service; its own win.
+        image_labels: The ``backrest.*`` labels of its image.
+    """
+    labels: Mapping[str, str] = raw.get("Labels") or NO_LABELS
+    if service_labels:
+        labels = {**service_labels, **labels}
+    networks = (raw.get("NetworkSettings") or NO_LABELS).get("Networks") or ()
+    container_id = str(raw["Id"])
+    return Container(
+        id=container_id,
+        name=_name(raw.get("Names") or ()) or container_id[:12],
+        labels=MappingProxyType(labels) if isinstance(labels, dict) else labels,
+        mounts=mounts(raw.get("Mounts") or (), volumes),
+        state=raw.get("State") or "",
+        created=int(raw.get("Created") or 0),
+        image=raw.get("Image") or "",
+        image_id=raw.get("ImageID") or "",
+        image_labels=image_labels,
+        network_mode=(raw.get("HostConfig") or NO_LABELS).get("NetworkMode") or "default",
+        networks=tuple(sorted(networks)),
+    )
+
+
+def _name(names: Iterable[str]) -> str:
+    """Return the container's own name: of the names without a link's ``/other/alias``, the first."""
+    for name in names:
+        plain = name.removeprefix("/")
+        if "/" not in plain:
+            return plain
+    return ""
+
+
+def mounts(raw: Iterable[Raw], volumes: Mapping[str, Volume] = MappingProxyType({})) -> tuple[Mount, ...]:
+    """Return the mounts, by destination: the engine keeps them in a map and lists them in any order."""
+    found = []
+    for one in raw:
+        name = one.get("Name") or ""
+        source = one.get("Source") or ""
+        if not source and name in volumes:
+            source = volumes[name].mountpoint
+        found.append(
+            Mount(
+                type=one.get("Type") or "",
+                source=source,
+                destination=one.get("Destination") or "",
+                name=name,
+                driver=one.get("Driver") or "",
+                read_only=not one.get("RW", True),
+            )
+        )
+    if len(found) > 1:
+        found.sort(key=lambda m: m.destination)
+    return tuple(found)
+
+
+def volume(raw: Raw) -> Volume:
+    """Return the volume of one entry of ``GET /volumes``."""
+    return Volume(
+        name=str(raw["Name"]),
+        driver=raw.get("Driver") or "local",
+        mountpoint=raw.get("Mountpoint") or "",
+        labels=frozen(raw.get("Labels")),
+        options=frozen(raw.get("Options")),
+    )
+
+
+def frozen(labels: Mapping[str, str] | None) -> Mapping[str, str]:
+    """Return a read-only view; None and empty give the shared empty one."""
+    return MappingProxyType(dict(labels)) if labels else NO_LABELS
+
+
+def info(raw: Raw, components: Iterable[Raw] = ()) -> EngineInfo:
+    """Return the engine's own facts from ``GET /info`` and the ``Components`` of ``GET /version``.
+
+    Podman makes up a new id for every answer, so its host name stands in.
+    """
+    swarm = raw.get("Swarm") or {}
+    role: SwarmRole = "none"
+    if swarm.get("LocalNodeState") == "active":
+        role = "manager" if swarm.get("ControlAvailable") else "worker"
+    security = " ".join(raw.get("SecurityOptions") or ())
+    podman = any("podman" in str(c.get("Name", "")).lower() for c in components)
+    return EngineInfo(
+        id=f"podman:{raw.get('Name', '')}" if podman else raw.get("ID") or "",
+        name=raw.get("Name") or "",
+        version=raw.get("ServerVersion") or "",
+        docker_root=raw.get("DockerRootDir") or "",
+        swarm=role,
+        node_id=swarm.get("NodeID") or "",
+        rootless="name=rootless" in security,
+        userns="name=userns" in security,
+        product="podman" if podman else "docker",
+    )
+
+
+def state(raw: Raw) -> ContainerState:
+    """Return the container of ``GET /containers/{id}/json``. Of its environment only ``TZ`` is kept."""
+    now, config, host = raw.get("State") or {}, raw.get("Config") or {}, raw.get("HostConfig") or {}
+    networks = (raw.get("NetworkSettings") or {}).get("Networks") or {}
+    tz = next((e[3:] for e in config.get("Env") or () if e.startswith("TZ=")), "")
+    health = (now.get("Health") or {}).get("Status") or ""
+    return ContainerState(
+        id=str(raw["Id"]),
+        name=str(raw.get("Name") or "").removeprefix("/"),
+        image=config.get("Image") or "",
+        image_id=raw.get("Image") or "",
+        status=now.get("Status") or "",
+        running=bool(now.get("Running")),
+        paused=bool(now.get("Paused")),
+        restarting=bool(now.get("Restarting")),
+        exit_code=int(now.get("ExitCode") or 0),
+        restart_count=int(raw.get("RestartCount") or 0),
+        started_at=now.get("StartedAt") or "",
+        finished_at=now.get("FinishedAt") or "",
+        created=raw.get("Created") or "",
+        health="" if health == "none" else health,
+        labels=frozen(config.get("Labels")),
+        mounts=mounts(raw.get("Mounts") or ()),
+        stop_timeout=config.get("StopTimeout"),
+        tz=tz,
+        network_mode=host.get("NetworkMode") or "default",
+        networks=tuple(
+            Attachment(name, tuple((networks[name] or {}).get("Aliases") or ())) for name in sorted(networks)
+        ),
+        auto_remove=bool(host.get("AutoRemove")),
+        tty=bool(config.get("Tty")),
+        pid=int(now.get("Pid") or 0),
+    )
+
+
+def processes(raw: Raw) -> tuple[Process, ...]:
+    """Return the processes of ``GET /containers/{id}/top``, whatever columns its ``ps`` has."""
+    titles = [str(t).upper() for t in raw.get("Titles") or ()]
+    if "PID" not in titles:
+        return ()
+    pid = titles.index("PID")
+    ppid = titles.index("PPID") if "PPID" in titles else -1
+    return tuple(
+        Process(int(row[pid]), int(row[ppid]) if ppid >= 0 else 0, str(row[-1]))
+        for row in raw.get("Processes") or ()
+        if str(row[pid]).isdigit()
+    )
