@@ -1,0 +1,108 @@
+"""Retention: a keep spec as Backrest's policy, as restic's flags, and in words.
+
+Restic's keep rules are a union. So a part that Backrest cannot express is never dropped, for what remains would
+delete more than was asked: the plan is then written without any retention, and Backrest forgets nothing.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from sidecar.keep_spec import ALL, NONE, WITHINS, parse_keep
+
+_RESTIC_WITHIN = {
+    "within": "--keep-within",
+    "within-d": "--keep-within-daily",
+    "within-w": "--keep-within-weekly",
+    "within-m": "--keep-within-monthly",
+    "within-y": "--keep-within-yearly",
+}
+"""restic: cmd/restic/cmd_forget.go. The Go tool passes ``--keep-within-d``, which restic does not know."""
+_UNITS = {
+    "last": "the last {}",
+    "hourly": "{} hourly",
+    "daily": "{} daily",
+    "weekly": "{} weekly",
+    "monthly": "{} monthly",
+    "yearly": "{} yearly",
+    "within": "all within {}",
+    "within-d": "daily within {}",
+    "within-w": "weekly within {}",
+    "within-m": "monthly within {}",
+    "within-y": "yearly within {}",
+}
+
+
+class Keep(BaseModel):
+    """What to keep.
+
+    Attributes:
+        word: ``all`` or ``none`` where the spec is that word alone, else empty.
+        counts: (key, count), counts above zero, in restic's order.
+        withins: (key, span), in restic's order.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    word: str = ""
+    counts: tuple[tuple[str, int], ...] = ()
+    withins: tuple[tuple[str, str], ...] = ()
+
+    @staticmethod
+    def parse(spec: str) -> Keep:
+        """Return what ``spec`` says.
+
+        Raises:
+            ValueError: With the reason, see :func:`sidecar.keep_spec.parse_keep`.
+        """
+        return _parse(spec)
+
+    def policy(self) -> dict[str, Any] | None:
+        """Return Backrest's retention policy, or None where none is to be written.
+
+        Source: backrest: proto/v1/config.proto:151-167. None means: Backrest forgets nothing.
+        """
+        if self.word == ALL:
+            return {"policyKeepAll": True}
+        if self.word == NONE or self.withins:
+            return None
+        counts = dict(self.counts)
+        last = counts.pop("last", 0)
+        if not counts:
+            return {"policyKeepLastN": last}
+        return {"policyTimeBucketed": {**counts, **({"keepLastN": last} if last else {})}}
+
+    @property
+    def inexpressible(self) -> tuple[str, ...]:
+        """The parts that Backrest cannot express, as written; empty when it can express all."""
+        return tuple(f"{key}={span}" for key, span in self.withins)
+
+    def forget_flags(self) -> tuple[str, ...]:
+        """Return the flags of ``restic forget``; empty where nothing is to be forgotten."""
+        flags: list[str] = []
+        for key, count in self.counts:
+            flags += [f"--keep-{key}", str(count)]
+        for key, span in self.withins:
+            flags += [_RESTIC_WITHIN[key], span]
+        return tuple(flags)
+
+    def words(self) -> str:
+        """Return the spec in words for people."""
+        if self.word == ALL:
+            return "keep everything"
+        if self.word == NONE:
+            return "no retention: nothing is forgotten"
+        parts = [_UNITS[key].format(value) for key, value in (*self.counts, *self.withins)]
+        return "keep " + ", ".join(parts)
+
+
+@lru_cache(maxsize=4096)
+def _parse(spec: str) -> Keep:
+    parts = parse_keep(spec)
+    return Keep(word=parts.word, counts=parts.counts, withins=parts.withins)
+
+
+assert set(_RESTIC_WITHIN) == set(WITHINS)  # noqa: S101 - the two tables are one, split over two files
