@@ -25,23 +25,23 @@ class BackrestApiError(Exception):
     """The API could not do what was asked. The text says what, where, and what to do."""
 
 
-class ApiUnreachable(BackrestApiError):  # noqa: N818 - reads as a state, which is what callers branch on
+class ApiUnreachable(BackrestApiError):
     """Nobody answers, or not in time. After a SetConfig it is unknown whether the config was taken."""
 
 
-class ApiDenied(BackrestApiError):  # noqa: N818 - the same
+class ApiDenied(BackrestApiError):
     """Backrest wants other credentials."""
 
 
-class ModnoConflict(BackrestApiError):  # noqa: N818 - the same
+class ModnoConflict(BackrestApiError):
     """Somebody saved since the config was read. Read again."""
 
 
-class UnexpectedReply(BackrestApiError):  # noqa: N818 - the same
+class UnexpectedReply(BackrestApiError):
     """Something answers, but not as Backrest does."""
 
 
-class Rejected(BackrestApiError):  # noqa: N818 - the same
+class Rejected(BackrestApiError):
     """Backrest's validation refuses the config; nothing was changed.
 
     Attributes:

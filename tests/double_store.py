@@ -1,0 +1,82 @@
+"""config.json as the double of Backrest keeps it.
+
+backrest: internal/config/config.go:33-151, internal/config/jsonstore.go:45-144.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from pathlib import Path
+
+from tests import double_rules as rules
+from tests.double_messages import Json, Refused, read
+
+KEEP = 10
+
+
+class Fatal(Exception):
+    """The start ends; the arguments are the log line's sentence and its fields."""
+
+
+class ApiError(Exception):
+    """A Connect error: code and message."""
+
+
+class Store:
+    """config.json as Backrest keeps it: read once, cached, written as a whole."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.lock = threading.RLock()
+        try:
+            raw = path.read_bytes()
+        except FileNotFoundError:
+            self.cached: Json = {"version": rules.VERSION, "auth": {"disabled": True}}
+            self.cached["sync"] = {"identity": rules.new_identity()}
+            return
+        except OSError as error:
+            raise Fatal("error loading config", {"error": f"failed to read config file: {error}"}) from None
+        try:
+            config = read(raw)
+        except Refused as error:
+            raise Fatal("error loading config", {"error": f"failed to unmarshal config: {error}"}) from None
+        prefix = ""
+        try:
+            if rules.migrate(config):
+                prefix = "validation after migration: "
+                rules.validate(config)
+                self._write(config)
+            rules.validate(config)
+        except Refused as error:
+            at_migration = str(error).startswith("config version")
+            raise Fatal(
+                "error loading config", {"error": ("" if at_migration else prefix) + str(error)}
+            ) from None
+        self.cached = config
+
+    def save(self, config: Json) -> None:
+        """Check, write and cache a config."""
+        try:
+            rules.validate(config)
+        except Refused as error:
+            raise ApiError("invalid_argument", f"validation error: {error}") from None
+        self._write(config)
+        self.cached = config
+
+    def _write(self, config: Json) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        if self._path.exists():
+            stamp = time.strftime("%Y-%m-%d-%H-%M-%S")
+            self._replace(Path(f"{self._path}.bak.{stamp}"), self._path.read_bytes())
+            for old in sorted(self._path.parent.glob(self._path.name + ".bak.*"))[:-KEEP]:
+                old.unlink()
+        self._replace(self._path, json.dumps(config, indent=2, ensure_ascii=False).encode())
+
+    def _replace(self, path: Path, data: bytes) -> None:
+        temporary = path.with_name(f"{path.name}{os.getpid()}{threading.get_ident()}")
+        temporary.write_bytes(data)
+        temporary.replace(path)
+        path.chmod(0o600)
