@@ -164,9 +164,7 @@ def _from_errno(code: int, host: str) -> EngineError:
             " DOCKER_HOST (rootless: unix:///run/user/<uid>/docker.sock)",
         )
     if code in {errno.ENOTSOCK, errno.EPROTOTYPE}:
-        return EngineError(
-            "unreachable", f"{path or host} is not a socket", "check --docker-sock or DOCKER_HOST"
-        )
+        return _no_socket(path or host)
     if code == errno.ECONNREFUSED and path and not _is_socket(path):
         return _no_socket(path)
     if code == errno.ECONNREFUSED and path:

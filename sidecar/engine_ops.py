@@ -144,7 +144,7 @@ class Operations:
         """
         return self._open_logs(container_id, since, "all", True, silence)
 
-    def run(self, spec: RunSpec, /, pull_timeout: float = 900.0) -> str:
+    def create_and_start(self, spec: RunSpec, /, pull_timeout: float = 900.0) -> str:
         """Create and start a container; return its id. A missing image is pulled.
 
         Raises:
@@ -153,7 +153,7 @@ class Operations:
         try:
             container_id = self.create(spec)
         except EngineError as error:
-            if error.kind != "not-found" or spec.image not in error.message.replace(" ", ""):
+            if error.kind != "not-found" or "image" not in error.message.lower():
                 raise
             self.pull(spec.image, timeout=pull_timeout)
             container_id = self.create(spec)
@@ -164,8 +164,6 @@ class Operations:
                 self.remove(container_id, force=True)
             raise
         return container_id
-
-    create_and_start = run
 
     def create(self, spec: RunSpec, /) -> str:
         """Create a container; return its id. ``not-found`` when the engine does not have the image."""
