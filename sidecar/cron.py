@@ -106,24 +106,30 @@ def next_runs(expression: str, after: dt.datetime, count: int) -> tuple[dt.datet
     Args:
         expression: As for :func:`normalize`.
         after: In the time zone that Backrest runs in; a naive one is taken as a zone without daylight saving.
-        count: How many at most; fewer come when nothing more fires within five years.
+        count: How many at most; fewer come when nothing more fires within five years of the last.
 
     Raises:
         CronError: The expression is not one that :func:`normalize` accepts.
     """
     sets = _checked(expression, 0)[1]
     runs: list[dt.datetime] = []
-    if count <= 0:
-        return ()
     floor = after.replace(second=0, microsecond=0)
+    while len(runs) < count:
+        run = _next(sets, floor)
+        if run is None:
+            break
+        runs.append(run)
+        floor = run
+    return tuple(runs)
+
+
+def _next(sets: _Sets, floor: dt.datetime) -> dt.datetime | None:
     first = _instant(floor)
     for day in _days(sets, floor.date()):
-        for run in _times(sets, day, after):
+        for run in _times(sets, day, floor):
             if _instant(run) > first:
-                runs.append(run)
-                if len(runs) == count:
-                    return tuple(runs)
-    return tuple(runs)
+                return run
+    return None
 
 
 @lru_cache(maxsize=8192)
@@ -273,15 +279,15 @@ def _days(sets: _Sets, start: dt.date) -> Iterator[dt.date]:
             yield day
 
 
-def _times(sets: _Sets, day: dt.date, after: dt.datetime) -> Iterator[dt.datetime]:
+def _times(sets: _Sets, day: dt.date, zoned: dt.datetime) -> Iterator[dt.datetime]:
     """Yield the firings of one day in the order in which they happen."""
-    start = dt.datetime(day.year, day.month, day.day, tzinfo=after.tzinfo)
+    start = dt.datetime(day.year, day.month, day.day, tzinfo=zoned.tzinfo)
     walls = (
         start.replace(hour=hour, minute=minute)
         for hour in sorted(sets.hour)
         for minute in sorted(sets.minute)
     )
-    if after.tzinfo is None or start.utcoffset() == start.replace(hour=23, minute=59, fold=1).utcoffset():
+    if zoned.tzinfo is None or start.utcoffset() == start.replace(hour=23, minute=59, fold=1).utcoffset():
         yield from walls
         return
     found = {

@@ -17,6 +17,9 @@ NONE = "none"
 MAX_COUNT = (1 << 31) - 1
 """Backrest's counts are int32 (backrest: proto/v1/config.proto:151-167)."""
 
+MAX_LENGTH = 1000
+"""Characters; every key once with the largest value is shorter."""
+
 _SPAN = re.compile(r"(?:[0-9]{1,6}[ymdh])+")
 
 
@@ -45,6 +48,8 @@ def parse_keep(spec: str) -> KeepParts:
         ValueError: An unknown key, a count that is no number from 0 up, a span that restic would not take,
             a key given twice, or nothing left to keep.
     """
+    if len(spec) > MAX_LENGTH:
+        raise ValueError(f"it is longer than {MAX_LENGTH} characters")
     items = [item.strip() for item in spec.split(",") if item.strip()]
     if not items:
         raise ValueError("it is empty")

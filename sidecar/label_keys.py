@@ -135,6 +135,8 @@ PLAN_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?")
 _BY_SHORT = {key.short: key for key in KEYS}
 _NO_NAMES = frozenset(short.partition(".")[0] for short in _BY_SHORT)
 """First segments of known keys, ``paths`` and ``hooks`` among them, are not names of plans."""
+_MAX_KEY = 200
+"""Characters; prefix, the longest name and the longest key are shorter."""
 _MAX_GUESS = 100
 """Characters of a key or word beyond which no nearest one is looked for."""
 
@@ -147,9 +149,13 @@ class KnownKey(NamedTuple):
     kind: Kind
 
 
-@lru_cache(maxsize=4096)
 def classify(key: str) -> KnownKey | None:
     """Return what a container's label key means; None for an unknown one."""
+    return _classify(key) if len(key) <= _MAX_KEY else None
+
+
+@lru_cache(maxsize=4096)
+def _classify(key: str) -> KnownKey | None:
     short = key[len(PREFIX) :] if key.startswith(PREFIX) else ""
     entry = _BY_SHORT.get(short)
     if entry is not None:
@@ -161,11 +167,13 @@ def classify(key: str) -> KnownKey | None:
     return KnownKey(name, rest, entry.kind)
 
 
-@lru_cache(maxsize=1024)
 def nearest_key(key: str, *, volume: bool = False) -> str:
     """Return the known key that looks most like ``key``; empty when none comes near."""
-    if len(key) > _MAX_GUESS:
-        return ""
+    return _nearest_key(key, volume) if len(key) <= _MAX_GUESS else ""
+
+
+@lru_cache(maxsize=1024)
+def _nearest_key(key: str, volume: bool) -> str:
     lowered = re.sub(r"[_:/]", ".", key.lower())
     if lowered.startswith("backrest-"):
         lowered = PREFIX + lowered[len(PREFIX) :]

@@ -25,6 +25,9 @@ from sidecar.model import printable
 MAX_PATH = 4096
 """Bytes; Linux opens no longer path, so a backup of one would fail."""
 
+CACHED_LENGTH = 1000
+"""Characters; longer values are read anew each time, so that no container can fill the memory."""
+
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _BREAK = re.compile(r"[\x00\n\r]")
 _PARENT = re.compile(r"(?:^|/)\.\.(?:/|$)")
@@ -79,10 +82,9 @@ def read_value(kind: Kind, text: str, policy: LabelPolicy) -> Any:
             'contains "{{", which Backrest would expand with repository secrets in reach; write the command without '
             "it, or allow it by --hook-templates"
         )
-    return _read(kind, text)
+    return _cached(kind, text) if len(text) <= CACHED_LENGTH else _read(kind, text)
 
 
-@lru_cache(maxsize=8192)
 def _read(kind: Kind, text: str) -> Any:
     if not text.isascii():
         _refuse_surrogates(text)
@@ -193,3 +195,5 @@ _READERS: dict[Kind, Callable[[str], Any]] = {
     "commands": _commands,
     "template": _template,
 }
+
+_cached = lru_cache(maxsize=8192)(_read)
