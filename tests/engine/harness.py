@@ -8,28 +8,24 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import io
 import json
 import os
 import shutil
 import signal
 import socket
 import subprocess
-import tarfile
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from tests.engine import remains
+from tests.engine import busybox, remains
 from tests.waiting import eventually
 
 BUSYBOX = "busybox:test"
-_APPLETS = """
-    ash cat chmod chown cp date dd df du echo env false find grep head hostname httpd id kill ln ls md5sum mkdir mv nc
-    printf ps rm sed seq sh sleep sort stat sync tail tar tee test touch tr true wc wget xargs
-"""
+STAYS = ("sh", "-c", 'trap "exit 0" TERM; sleep 100000 & wait')
+"""Runs until it is told to end, and then ends at once; a bare ``sleep`` as process 1 ignores SIGTERM."""
 
 
 def missing() -> str:
@@ -37,19 +33,11 @@ def missing() -> str:
     if os.geteuid() != 0:
         return "an engine of our own needs root"
     for tool in ("dockerd", "docker", "containerd", "runc"):
-        if shutil.which(tool, path=_path()) is None:
+        if shutil.which(tool, path=busybox.search_path()) is None:
             return f"an engine of our own needs {tool}"
-    if _busybox() is None:
+    if busybox.binary() is None:
         return "an engine of our own needs a static busybox (Debian: busybox-static)"
     return ""
-
-
-def _path() -> str:
-    return os.environ.get("PATH", "") + os.pathsep + "/usr/sbin:/sbin:/usr/local/sbin"
-
-
-def _busybox() -> str | None:
-    return shutil.which("busybox", path=_path())
 
 
 class TestEngine:
@@ -149,7 +137,11 @@ class TestEngine:
         (self.folder / "docker.pid").unlink(missing_ok=True)
         with (self.folder / "dockerd.log").open("ab") as log:
             self._process = subprocess.Popen(
-                command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env={**os.environ, "PATH": _path()}
+                command,
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                env={**os.environ, "PATH": busybox.search_path()},
             )
 
     def _answers(self) -> bool:
@@ -255,7 +247,12 @@ class TestEngine:
         return self._tool(command, check, None, timeout)
 
     def _tool(self, command: list[str], check: bool, stdin: bytes | None, timeout: float) -> str:
-        env = {**os.environ, "PATH": _path(), "DOCKER_HOST": self.host, "COMPOSE_PARALLEL_LIMIT": "4"}
+        env = {
+            **os.environ,
+            "PATH": busybox.search_path(),
+            "DOCKER_HOST": self.host,
+            "COMPOSE_PARALLEL_LIMIT": "4",
+        }
         done = subprocess.run(
             command, input=stdin or b"", capture_output=True, timeout=timeout, check=False, env=env
         )
@@ -271,26 +268,10 @@ class TestEngine:
         changes: Iterable[str] = (),
     ) -> None:
         """Import an image: busybox, ``files`` by path (executable), ``labels``, and Dockerfile ``changes``."""
-        busybox = _busybox()
-        assert busybox is not None
-        buffer = io.BytesIO()
-        with tarfile.open(fileobj=buffer, mode="w") as tar:
-            _add(tar, "bin/busybox", Path(busybox).read_bytes())
-            for applet in _APPLETS.split():
-                link = tarfile.TarInfo(f"bin/{applet}")
-                link.type, link.linkname = tarfile.SYMTYPE, "busybox"
-                tar.addfile(link)
-            for folder in ("tmp", "root", "etc", "data"):
-                made = tarfile.TarInfo(folder)
-                made.type, made.mode = tarfile.DIRTYPE, 0o1777 if folder == "tmp" else 0o755
-                tar.addfile(made)
-            _add(tar, "etc/passwd", b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n")
-            for path, content in (files or {}).items():
-                _add(tar, path.lstrip("/"), content)
-        given = ["CMD sleep 100000", "ENV PATH=/usr/local/bin:/usr/bin:/bin", *changes]
+        given = [f"CMD {json.dumps(STAYS)}", "ENV PATH=/usr/local/bin:/usr/bin:/bin", *changes]
         given += [f"LABEL {json.dumps(key)}={json.dumps(value)}" for key, value in (labels or {}).items()]
         options = [part for change in given for part in ("--change", change)]
-        self.docker("import", *options, "-", tag, stdin=buffer.getvalue())
+        self.docker("import", *options, "-", tag, stdin=busybox.root_filesystem(files or {}))
 
     def run_container(
         self,
@@ -298,7 +279,7 @@ class TestEngine:
         labels: Mapping[str, str] | None = None,
         volumes: Iterable[str] = (),
         *,
-        command: Sequence[str] = ("sleep", "100000"),
+        command: Sequence[str] = STAYS,
         image: str = BUSYBOX,
         start: bool = True,
         network: str = "none",
@@ -314,8 +295,7 @@ class TestEngine:
             image: Image.
             start: False leaves it created.
             network: Network mode.
-            more: More of the body of ``POST /containers/create``; ``HostConfig`` is merged. ``StopTimeout`` is one
-                second unless given: busybox's sleep as process 1 ignores SIGTERM.
+            more: More of the body of ``POST /containers/create``; ``HostConfig`` is merged.
         """
         host = {"NetworkMode": network, "Binds": list(volumes), **more.pop("HostConfig", {})}
         body = {
@@ -343,12 +323,6 @@ class TestEngine:
         for one in self.call("GET", "/networks"):
             if one["Name"] not in {"bridge", "host", "none", "ingress", "docker_gwbridge"}:
                 self.request("DELETE", f"/networks/{one['Id']}")
-
-
-def _add(tar: tarfile.TarFile, path: str, content: bytes) -> None:
-    entry = tarfile.TarInfo(path)
-    entry.size, entry.mode = len(content), 0o755
-    tar.addfile(entry, io.BytesIO(content))
 
 
 class _UnixConnection(http.client.HTTPConnection):
