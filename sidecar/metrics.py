@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from sidecar import __version__
 from sidecar.child import ChildSpec, Context, WorkerFacts
 from sidecar.log import get_logger
-from sidecar.status import LATENCY_BUCKETS, Facts, StatusBoard
+from sidecar.status import LATENCY_BUCKETS, Facts, Moment, StatusBoard
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -101,6 +101,8 @@ class MetricsServer:
                 self.listening.set()
                 self._serve(ctx, listener, own)
             self.listening.clear()
+        self._wake.close()
+        self._woken.close()
 
     def _serve(self, ctx: Context, listener: socket.socket, own: CollectorRegistry) -> None:
         while not ctx.stop.is_set():
@@ -206,18 +208,18 @@ def _metrics(facts: Facts, workers: Sequence[WorkerFacts]) -> Iterator[Metric]:
         "owed_applies", "1 while Backrest has to be restarted yet.", int(facts.owing is not None)
     )
     yield from gauge(
-        "owed_since_timestamp_seconds", "Since when it is owed.", facts.owing and facts.owing.since
+        "owed_since_timestamp_seconds", "Since when it is owed.", facts.owing.since if facts.owing else None
     )
     yield from gauge("engine_up", "1 while the Docker engine answers.", int(facts.engine.reachable is True))
     yield from gauge(
         "last_reconcile_timestamp_seconds",
         "The last pass over the engine.",
-        facts.last_reconcile and facts.last_reconcile.wall,
+        _wall(facts.last_reconcile),
     )
     yield from gauge(
         "last_write_timestamp_seconds",
         "The last write of config.json.",
-        facts.last_write and facts.last_write.wall,
+        _wall(facts.last_write),
     )
     yield from gauge("start_timestamp_seconds", "The start of the daemon.", facts.started.wall)
     yield counter("reconciles", "Passes over the engine.", facts.reconciles)
@@ -248,6 +250,10 @@ def _metrics(facts: Facts, workers: Sequence[WorkerFacts]) -> Iterator[Metric]:
     )
     histogram.add_metric([], buckets, sum_value=facts.latency_sum)
     yield histogram
+
+
+def _wall(moment: Moment | None) -> float | None:
+    return moment.wall if moment is not None else None
 
 
 def _blocked(facts: Facts) -> int:

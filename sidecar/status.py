@@ -107,7 +107,7 @@ class Facts:
     writes: int = 0
     restarts: int = 0
     reconnects: int = 0
-    plans: Mapping[str, int] = _NONE
+    plans: Mapping[str, int] = field(default_factory=lambda: _NONE)
     skipped: tuple[Finding, ...] = ()
     invisible: tuple[Finding, ...] = ()
     owing: Owing | None = None
