@@ -14,19 +14,18 @@ WORKDIR /build
 COPY requirements.lock ./
 RUN python3 -m venv pip \
     && pip/bin/pip install --quiet --only-binary :all: --require-hashes --no-compile \
-        --target /opt/backrest-sidecar/lib -r requirements.lock \
-    && rm -rf /opt/backrest-sidecar/lib/bin
-COPY sidecar /opt/backrest-sidecar/lib/sidecar
-COPY workers /opt/backrest-sidecar/lib/workers
+        --target /opt/backrest-sidecar -r requirements.lock \
+    && rm -rf /opt/backrest-sidecar/bin
+COPY sidecar /opt/backrest-sidecar/sidecar
+COPY workers /opt/backrest-sidecar/workers
 COPY LICENSE /opt/backrest-sidecar/LICENSE
 # -I -S: nothing of the environment, the working directory or the base's site-packages joins what runs as root.
 # unchecked-hash: the files of an image never change, so no start has to look whether they did.
-RUN mkdir /opt/backrest-sidecar/bin \
-    && printf '#!/bin/sh\nexec python3 -ISBu /opt/backrest-sidecar/lib "$@"\n' > /opt/backrest-sidecar/bin/backrest-sidecar \
-    && printf 'import sys\n\nfrom sidecar.__main__ import main\n\nsys.exit(main())\n' > /opt/backrest-sidecar/lib/__main__.py \
-    && find /opt/backrest-sidecar/lib -depth -type d \( -name __pycache__ -o -name tests \) -exec rm -rf {} + \
-    && python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/backrest-sidecar/lib \
-    && chmod -R a+rX /opt/backrest-sidecar && chmod a+x /opt/backrest-sidecar/bin/backrest-sidecar
+RUN printf '#!/bin/sh\nexec python3 -ISBu /opt/backrest-sidecar "$@"\n' > backrest-sidecar \
+    && printf 'import sys\n\nfrom sidecar.__main__ import main\n\nsys.exit(main())\n' > /opt/backrest-sidecar/__main__.py \
+    && find /opt/backrest-sidecar -depth -type d \( -name __pycache__ -o -name tests \) -exec rm -rf {} + \
+    && python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/backrest-sidecar \
+    && chmod -R a+rX /opt/backrest-sidecar && chmod 755 backrest-sidecar
 
 FROM ${BASE}
 ARG VERSION=dev
@@ -40,8 +39,9 @@ RUN python3 -c "import glob, shutil, sys; \
      for name in ('pip', 'pip-*', 'setuptools', 'setuptools-*', 'wheel', 'wheel-*', 'ensurepip', 'python-wheels') \
      for found in glob.glob(f'{top}/{name}')]" \
     && rm -f /usr/local/bin/pip* /usr/bin/pip*
+COPY --from=builder /build/backrest-sidecar /usr/local/bin/backrest-sidecar
 COPY --from=builder /opt/backrest-sidecar /opt/backrest-sidecar
-ENV PATH=/opt/backrest-sidecar/bin:$PATH HOME=/tmp BACKREST_CONFIG=/etc/backrest/config.json
+ENV HOME=/tmp BACKREST_CONFIG=/etc/backrest/config.json
 # Root, for the Docker socket. Any other uid works with the socket's group: --user 1000 --group-add <gid>.
 WORKDIR /
 STOPSIGNAL SIGTERM
