@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from sidecar.config_store import ConfigStore
 from sidecar.desired import Desired
 from sidecar.fingerprint import Fingerprint, Loaded
 from sidecar.log import get_logger, set_secrets
-from sidecar.merge import merge_checked
+from sidecar.merge import merge_checked, plan_digest
 from sidecar.merge_result import Merge, MergeOptions
 from sidecar.messages import PlansRendered
 from sidecar.rendering import Basis, ConfigView, Owner, Rendering
@@ -58,13 +58,13 @@ class Written:
         merge: The merge that it put in place, or that found nothing to do.
         changed: Whether the file was replaced.
         before: The content that stood there before; None when nothing was written.
-        at: Unix time in seconds after the write.
+        digests: Plan id → digest of each rendered plan that was changed, for the quarantine.
     """
 
     merge: Merge
     changed: bool
-    before: bytes | None
-    at: float
+    before: bytes | None = None
+    digests: Mapping[str, str] = field(default_factory=dict)
 
 
 class ConfigFile:
@@ -98,6 +98,7 @@ class ConfigFile:
         self._state: tuple[tuple[int, int, int] | None, State] | None = None
         self._current: Current | None = None
         self._desired = Desired(settings)
+        self._rendered: Rendering | None = None
         self._tried: tuple[Fingerprint, Rendering, State, Merge] | None = None
         self._noted: set[str] = set()
 
@@ -190,12 +191,12 @@ class ConfigFile:
                 after = self._state_after(state, merge, wish)
                 if not merge.changed:
                     self.save(after)
-                    return Written(merge, changed=False, before=None, at=self._now())
+                    return Written(merge, changed=False)
                 digest = current.loaded.fingerprint.digest
                 owed = state.owed or Owed(self._now(), "config.json was written", digest)
                 after = replace(after, owed=owed)
                 if self._replace(backrest_config.dump(merge.data), merge.data, current, after):
-                    return Written(merge, changed=True, before=current.loaded.raw, at=self._now())
+                    return Written(merge, True, current.loaded.raw, self._digests(merge, wish))
         raise Contended(
             f"{self._settings.config} was written by another program at each of {ATTEMPTS} attempts"
         )
@@ -253,8 +254,16 @@ class ConfigFile:
     def _render(self, view: ConfigView, state: State, wish: PlansRendered) -> Rendering:
         basis = Basis(view, state.owners, wish.basis.path_view)
         if basis == wish.basis:
-            return wish.rendering
-        return replace(self._desired.render(wish.snapshot, basis), complete=wish.rendering.complete)
+            self._rendered = wish.rendering
+        else:
+            rendering = self._desired.render(wish.snapshot, basis)
+            self._rendered = replace(rendering, complete=wish.rendering.complete)
+        return self._rendered
+
+    def _digests(self, merge: Merge, wish: PlansRendered) -> dict[str, str]:
+        changed = {change.plan_id for change in merge.changes}
+        rendered = self._rendered or wish.rendering
+        return {p.plan.id: plan_digest(p.plan) for p in rendered.plans if p.plan.id in changed}
 
     def _options(self, state: State, *, raise_modno: bool) -> MergeOptions:
         settings = self._settings

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from sidecar.model import EngineSnapshot
 from sidecar.paths import View, view_of
-from sidecar.plans import LabelMemo, render
+from sidecar.plans import Memo, render
 from sidecar.protected import find_backrest
 from sidecar.rendering import Basis, Rendering
 from sidecar.settings import Settings
@@ -34,7 +34,7 @@ class Desired:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._memo: LabelMemo = {}
+        self._memo = Memo()
         self._last: tuple[EngineSnapshot, Basis, Rendering] | None = None
 
     def render(self, snapshot: EngineSnapshot, basis: Basis) -> Rendering:
@@ -43,8 +43,6 @@ class Desired:
             before, on, rendering = self._last
             if basis == on and _same(snapshot, before):
                 return rendering
-        if len(self._memo) > 2 * len(snapshot.containers) + 64:
-            self._memo.clear()
         rendering = render(
             snapshot,
             basis.view,

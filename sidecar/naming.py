@@ -133,6 +133,7 @@ def stable_minute(plan_id: str) -> int:
     return digest % 60
 
 
+@lru_cache(maxsize=32768)
 def candidate_ids(workload: Workload, prefix: str, *, include_project: bool) -> tuple[str, ...]:
     """Return the ids a workload may have, the preferred first.
 

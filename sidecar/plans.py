@@ -7,14 +7,15 @@ filled in. Whatever cannot be rendered is a finding that names container, label,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sidecar import hooks, naming
 from sidecar.backrest_plan import Hook, Plan
 from sidecar.cron import CronError, normalize, note
-from sidecar.labels import ContainerLabels, PlanLabels, VolumeLabels, parse, parse_volume
+from sidecar.grouping import Grouping
+from sidecar.labels import PlanLabels, parse, parse_volume
 from sidecar.model import Container, EngineSnapshot, Finding, printable
 from sidecar.naming import Workload
 from sidecar.paths import PathRules, View
@@ -24,9 +25,6 @@ from sidecar.rendering import ConfigView, Owners, RenderedPlan, Rendering
 from sidecar.repo_choice import RepoChoice, no_repo_finding
 from sidecar.retention import Keep
 from sidecar.settings import Settings
-
-LabelMemo = dict[str, tuple[Container, ContainerLabels]]
-"""Parsed labels by container id; valid as long as the very same Container object comes again."""
 
 
 @dataclass(slots=True)
@@ -40,13 +38,45 @@ class _Draft:
 
 
 @dataclass(slots=True)
-class _Work:
-    """What one rendering gathers."""
+class _Group:
+    """What one workload's containers ask for: the same as long as the very same containers come again."""
 
+    containers: tuple[Container, ...]
     findings: list[Finding] = field(default_factory=list)
     present: set[str] = field(default_factory=set)
     withdrawn: set[str] = field(default_factory=set)
     drafts: list[_Draft] = field(default_factory=list)
+    broken: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Finished:
+    """A rendered plan and what was found on the way, with all that it was made from."""
+
+    draft: _Draft
+    basis: tuple[object, ...]
+    plan: RenderedPlan | None
+    findings: tuple[Finding, ...]
+
+
+@dataclass(slots=True)
+class Memo:
+    """Carries work from one rendering to the next. It only saves time: without it the result is the same.
+
+    A container that has not changed is the same object in the next snapshot, so identity is enough.
+    """
+
+    grouping: Grouping = field(default_factory=Grouping)
+    context: PathContext | None = None
+    groups: dict[Workload, _Group] = field(default_factory=dict)
+    plans: dict[Workload, _Finished] = field(default_factory=dict)
+
+    def begin(self, context: PathContext) -> None:
+        """Forget what was made under other options, volumes or view."""
+        if context != self.context:
+            self.groups.clear()
+            self.plans.clear()
+            self.context = context
 
 
 def render(
@@ -56,7 +86,7 @@ def render(
     settings: Settings,
     *,
     path_view: View = (),
-    memo: LabelMemo | None = None,
+    memo: Memo | None = None,
 ) -> Rendering:
     """Return the plans that the containers' labels ask for.
 
@@ -66,7 +96,7 @@ def render(
         owners: Which workload has which plan.
         settings: Options.
         path_view: The Backrest container's mounts; empty writes host paths.
-        memo: Carries parsed labels from one rendering to the next; only saves time.
+        memo: Carries work from one rendering to the next; only saves time.
     """
     volume_labels = {
         name: parse_volume(volume.labels, volume=name)
@@ -86,84 +116,79 @@ def render(
         allowed=settings.allow_path,
         view=path_view if settings.path_view == "auto" else (),
     )
-    work = _Work()
-    for labels in volume_labels.values():
-        work.findings.extend(labels.findings)
-    for group in _groups(snapshot, volume_labels):
-        _draft_group(group, context, settings, memo, owners, work)
-    return _finish(work, snapshot, view, owners, settings)
-
-
-def _groups(
-    snapshot: EngineSnapshot, volume_labels: Mapping[str, VolumeLabels]
-) -> Iterator[tuple[Workload, tuple[Container, ...]]]:
-    """Yield each workload that has anything to do with us, with its containers, one per slot."""
-    enabled = {name for name, labels in volume_labels.items() if labels.enable}
-    gathered: dict[Workload, list[Container]] = {}
-    ours: set[Workload] = set()
-    for container in snapshot.containers:
-        labelled = any(key.startswith("backrest.") for key in container.labels)
-        if container.is_oneoff:
-            continue
-        workload = naming.workload_of(container)
-        gathered.setdefault(workload, []).append(container)
-        if labelled or (enabled and any(m.name in enabled for m in container.mounts)):
-            ours.add(workload)
-    for workload, containers in gathered.items():
-        if workload in ours:
-            yield workload, naming.newest_per_slot(containers)
-
-
-def _parse(container: Container, settings: Settings, memo: LabelMemo | None) -> ContainerLabels:
-    hit = memo.get(container.id) if memo is not None else None
-    if hit is not None and hit[0] is container:
-        return hit[1]
-    parsed = parse(
-        container.labels,
-        container=naming.final_name(container),
-        image_labels=container.image_labels,
-        policy=settings.label_policy,
+    memo = memo or Memo()
+    memo.begin(context)
+    enabled = frozenset(name for name, labels in volume_labels.items() if labels.enable)
+    before, memo.groups = memo.groups, {}
+    for workload, containers in memo.grouping.groups(snapshot, enabled):
+        group = before.get(workload)
+        if group is None or not _same(group.containers, containers):
+            group = _draft_group(workload, containers, context, settings)
+        memo.groups[workload] = group
+    groups = tuple(memo.groups.values())
+    findings = [finding for labels in volume_labels.values() for finding in labels.findings]
+    findings += [finding for group in groups for finding in group.findings]
+    broken = {workload.key for workload, group in memo.groups.items() if group.broken}
+    present = {key for group in groups for key in group.present}
+    if broken:
+        present.update(o.workload for o in owners.values() if o.workload.partition("#")[0] in broken)
+    drafts = [draft for group in groups for draft in group.drafts]
+    ids = _assign(drafts, view, owners, settings, findings)
+    plans = _finish(drafts, ids, snapshot, view, settings, memo, findings)
+    renamed = sorted(
+        (old, ids[owner.workload])
+        for old, owner in owners.items()
+        if owner.workload in ids and ids[owner.workload] != old and ids[owner.workload] not in owners
     )
-    if memo is not None:
-        memo[container.id] = (container, parsed)
-    return parsed
+    repos = RepoChoice.of(view, settings.default_repo or "")
+    return Rendering(
+        plans=plans,
+        findings=tuple(findings),
+        present=frozenset(present),
+        withdrawn=frozenset(key for group in groups for key in group.withdrawn),
+        renamed=tuple(renamed),
+        default_repo=repos.fallback,
+        default_repo_error=repos.error,
+    )
+
+
+def _same(one: Sequence[Container], other: Sequence[Container]) -> bool:
+    return len(one) == len(other) and all(a is b for a, b in zip(one, other, strict=True))
 
 
 def _draft_group(
-    group: tuple[Workload, tuple[Container, ...]],
-    context: PathContext,
-    settings: Settings,
-    memo: LabelMemo | None,
-    owners: Owners,
-    work: _Work,
-) -> None:
-    workload, containers = group
+    workload: Workload, containers: tuple[Container, ...], context: PathContext, settings: Settings
+) -> _Group:
+    """Read the labels of one workload and draft its plans."""
     newest = max(containers, key=lambda c: (c.created, c.id))
-    labels = _parse(newest, settings, memo)
-    work.findings.extend(labels.findings)
+    labels = parse(
+        newest.labels,
+        container=naming.final_name(newest),
+        image_labels=newest.image_labels,
+        policy=settings.label_policy,
+    )
+    group = _Group(containers, list(labels.findings), broken="" in labels.broken)
     differing = [c for c in containers if c is not newest and _backrest_labels(c) != _backrest_labels(newest)]
     if differing:
         text = f"replicas of {workload} differ in their labels; those of the newest, {newest.name}, count"
-        work.findings.append(Finding("replicas-differ", text, container=newest.name))
-    work.withdrawn.update(replace(workload, plan=name).key for name in labels.withdrawn)
-    if "" in labels.broken:
-        base = workload.key
-        work.present.update(o.workload for o in owners.values() if o.workload.partition("#")[0] == base)
-    work.present.update(replace(workload, plan=name).key for name in labels.broken)
+        group.findings.append(Finding("replicas-differ", text, container=newest.name))
+    group.withdrawn.update(replace(workload, plan=name).key for name in labels.withdrawn)
+    group.present.update(replace(workload, plan=name).key for name in labels.broken)
     plans = labels.plans
     by_volume = (
         not plans and not labels.withdrawn and not labels.broken and _has_enabled_volume(newest, context)
     )
     if by_volume:
-        volume_wish = {**newest.labels, "backrest.enable": "true"}
-        plans = parse(volume_wish, container=newest.name, policy=settings.label_policy).plans[:1]
+        wish = {**newest.labels, "backrest.enable": "true"}
+        plans = parse(wish, container=newest.name, policy=settings.label_policy).plans[:1]
     for plan in plans:
-        named = replace(workload, plan=plan.name)
-        work.present.add(named.key)
+        named = replace(workload, plan=plan.name) if plan.name else workload
+        group.present.add(named.key)
         paths = draft_paths(containers, plan.include, plan.exclude, context, only_enabled_volumes=by_volume)
-        work.findings.extend(paths.findings)
+        group.findings.extend(paths.findings)
         if not paths.skipped:
-            work.drafts.append(_Draft(named, plan, containers, paths))
+            group.drafts.append(_Draft(named, plan, containers, paths))
+    return group
 
 
 def _backrest_labels(container: Container) -> dict[str, str]:
@@ -178,12 +203,16 @@ def _has_enabled_volume(container: Container, context: PathContext) -> bool:
     )
 
 
-def _finish(
-    work: _Work, snapshot: EngineSnapshot, view: ConfigView, owners: Owners, settings: Settings
-) -> Rendering:
-    wishes = {draft.workload: draft.paths.paths for draft in work.drafts}
+def _assign(
+    drafts: Sequence[_Draft],
+    view: ConfigView,
+    owners: Owners,
+    settings: Settings,
+    findings: list[Finding],
+) -> Mapping[str, str]:
+    """Return the plan id of each draft by workload key."""
     assignment = naming.assign_ids(
-        wishes,
+        {draft.workload: draft.paths.paths for draft in drafts},
         prefix=settings.plan_id_prefix,
         include_project=settings.include_project_name,
         owned={plan_id: owner.workload for plan_id, owner in owners.items()},
@@ -198,31 +227,40 @@ def _finish(
             f"{loser} and {printable(winner) or 'another workload'} both map to plan id {wanted}; "
             f"{loser} gets {assignment.ids[loser.key]} (see --include-project-name)"
         )
-        work.findings.append(Finding("plan-id-contested", text, container=str(loser), value=wanted))
+        findings.append(Finding("plan-id-contested", text, container=str(loser), value=wanted))
+    return assignment.ids
+
+
+def _finish(
+    drafts: Sequence[_Draft],
+    ids: Mapping[str, str],
+    snapshot: EngineSnapshot,
+    view: ConfigView,
+    settings: Settings,
+    memo: Memo,
+    findings: list[Finding],
+) -> tuple[RenderedPlan, ...]:
+    """Fill in what depends on the id, on config.json, and on who must not be stopped."""
     repos = RepoChoice.of(view, settings.default_repo or "")
     guarded = protected(snapshot, settings.backrest_container, settings.docker_sock)
+    before, memo.plans = memo.plans, {}
     plans: list[RenderedPlan] = []
-    for draft in work.drafts:
-        plan_id = assignment.ids.get(draft.workload.key, "")
-        rendered = _render_plan(draft, plan_id, repos, guarded, settings, work.findings)
-        if rendered is not None:
-            plans.append(rendered)
+    for draft in drafts:
+        plan_id = ids.get(draft.workload.key, "")
+        repo = repos.choose(draft.labels.repo, plan_id)
+        guards = tuple(guarded.get(container.id, "") for container in draft.containers) if guarded else ()
+        basis = (plan_id, repo, guards, repos.error, repos.known, plan_id in repos.standing)
+        done = before.get(draft.workload)
+        if done is None or done.draft is not draft or done.basis != basis:
+            found: list[Finding] = []
+            plan = _render_plan(draft, plan_id, repos, guarded, settings, found)
+            done = _Finished(draft, basis, plan, tuple(found))
+        memo.plans[draft.workload] = done
+        findings.extend(done.findings)
+        if done.plan is not None:
+            plans.append(done.plan)
     plans.sort(key=lambda plan: plan.plan.id)
-    by_key = assignment.ids
-    renamed = sorted(
-        (old, by_key[owner.workload])
-        for old, owner in owners.items()
-        if owner.workload in by_key and by_key[owner.workload] != old and by_key[owner.workload] not in owners
-    )
-    return Rendering(
-        plans=tuple(plans),
-        findings=tuple(work.findings),
-        present=frozenset(work.present),
-        withdrawn=frozenset(work.withdrawn),
-        renamed=tuple(renamed),
-        default_repo=repos.fallback,
-        default_repo_error=repos.error,
-    )
+    return tuple(plans)
 
 
 def _render_plan(

@@ -123,7 +123,9 @@ def test_bare_containers_get_six_digits_of_their_hash() -> None:
 
 
 names = st.text(alphabet="ab_-.", min_size=1, max_size=3)
-workloads = st.builds(Workload, st.sampled_from(["", "a", "a_b", "a-b"]), names, st.just(""), st.sampled_from(["", "x"]))
+workloads = st.builds(
+    Workload, st.sampled_from(["", "a", "a_b", "a-b"]), names, st.just(""), st.sampled_from(["", "x"])
+)
 bare = st.builds(lambda n: Workload("", "", n), names)
 
 
@@ -175,7 +177,11 @@ def test_replicas_are_all_kept() -> None:
 
 def test_a_swarm_task_is_known_by_service_and_slot() -> None:
     labels = {"com.docker.swarm.service.name": "shop_db", "com.docker.stack.namespace": "shop"}
-    old = Container("1" * 64, "shop_db.1.aaa", {**labels, "com.docker.swarm.task.name": "shop_db.1.aaa"}, created=1)
-    new = Container("2" * 64, "shop_db.1.bbb", {**labels, "com.docker.swarm.task.name": "shop_db.1.bbb"}, created=2)
+    old = Container(
+        "1" * 64, "shop_db.1.aaa", {**labels, "com.docker.swarm.task.name": "shop_db.1.aaa"}, created=1
+    )
+    new = Container(
+        "2" * 64, "shop_db.1.bbb", {**labels, "com.docker.swarm.task.name": "shop_db.1.bbb"}, created=2
+    )
     assert workload_of(new) == Workload("shop", "db")
     assert newest_per_slot([old, new]) == (new,)

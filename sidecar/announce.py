@@ -1,0 +1,186 @@
+"""Says what changed, and says it once: a daemon that passes every minute must not repeat itself every minute."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from sidecar.diff import changes_diff, colour
+from sidecar.engine_errors import EngineError
+from sidecar.log import get_logger
+from sidecar.merge_result import Change, Merge
+from sidecar.model import EngineSnapshot, Finding
+from sidecar.rendering import RenderedPlan, Rendering
+from sidecar.status import StatusBoard
+
+log = get_logger(__name__)
+
+
+class Announcer:
+    """Turns passes into log events and facts on the status board. One for each worker.
+
+    Args:
+        board: Where facts go; None for a one-shot.
+    """
+
+    def __init__(self, board: StatusBoard | None = None) -> None:
+        self._board = board
+        self._plans: dict[str, RenderedPlan] = {}
+        self._findings: frozenset[Finding] = frozenset()
+        self._merge_findings: frozenset[Finding] = frozenset()
+        self._faults: frozenset[str] = frozenset()
+        self._notes: frozenset[str] = frozenset()
+        self._trouble = ""
+        self._repo = ("", "")
+        self._shown: list[tuple[str, str, tuple[str, ...]]] | None = None
+
+    def engine_failed(self, error: EngineError) -> None:
+        """The engine could not be listed; nothing is concluded from that."""
+        if self._board is not None:
+            self._board.engine_down(error.message, error.advice)
+        if error.message != self._trouble:
+            log.warn("engine.unreachable", reason=error.message, advice=error.advice)
+        self._trouble = error.message
+
+    def engine_seen(self, snapshot: EngineSnapshot) -> None:
+        """The engine was listed."""
+        if self._board is not None:
+            self._board.engine_up()
+        notes = frozenset(snapshot.notes)
+        for note in snapshot.notes:
+            if note not in self._notes:
+                log.warn("engine.limited", reason=note)
+        self._notes = notes
+
+    def config_unusable(self, error: Exception) -> None:
+        """There is no config.json to work with."""
+        text = str(error)
+        if text != self._trouble:
+            log.error("config.unusable", reason=text)
+        self._trouble = text
+        if self._board is not None:
+            self._board.blocked(("(all)",), text)
+
+    def rendered(self, rendering: Rendering) -> None:
+        """A pass was made: name what is new or different in it."""
+        if self._trouble:
+            log.info("engine.recovered", after=self._trouble)
+            if self._board is not None:
+                self._board.blocked((), "")
+        self._trouble = ""
+        if self._board is not None:
+            self._board.rendered(rendering)
+        self._default_repo(rendering)
+        plans = {plan.plan.id: plan for plan in rendering.plans}
+        for plan_id, plan in plans.items():
+            if self._plans.get(plan_id) != plan:
+                log.info("plan.rendered", **_said_of(plan))
+        self._plans = plans
+        findings = frozenset(rendering.findings)
+        say_findings(finding for finding in rendering.findings if finding not in self._findings)
+        self._findings = findings
+
+    def merged(self, merge: Merge) -> None:
+        """A merge was looked at: name the faults and skips that are new."""
+        say_findings(finding for finding in merge.findings if finding not in self._merge_findings)
+        self._merge_findings = frozenset(merge.findings)
+        faults = {fault.where: fault for fault in merge.preexisting}
+        for where, fault in faults.items():
+            if where not in self._faults:
+                log.error(
+                    "config.fault",
+                    where=where,
+                    reason=fault.message,
+                    advice="Backrest would not start with this; it was there before us, mend it in Backrest",
+                )
+        self._faults = frozenset(faults)
+
+    def written(self, merge: Merge) -> None:
+        """A merge was put in place: name what it did to whose plan."""
+        for plan_id in merge.adopted:
+            log.info("plan.adopted", plan=plan_id)
+        for reverted in merge.reverted:
+            log.warn(
+                "plan.reverted",
+                plan=reverted.plan_id,
+                field=reverted.field,
+                label=reverted.label,
+                what=reverted.what,
+                reason="labels win over an edit in Backrest; change the label instead",
+            )
+        for old, new in merge.renamed:
+            log.warn("plan.renamed", old=old, new=new)
+        for change in merge.changes:
+            log.info(
+                f"plan.{_PAST.get(change.kind, change.kind)}", plan=change.plan_id, fields=list(change.fields)
+            )
+        for blocked in merge.blocked:
+            log.error("plan.blocked", plan=blocked.plan_id, reason=blocked.reason)
+
+    def would_write(self, merge: Merge, *, text: bool) -> None:
+        """A dry run: show what a write would change, plan by plan, without secrets.
+
+        With ``text`` the diff goes to stdout among the log's lines. With JSON each changed plan is an event, and
+        people get the diff on stderr, so that stdout stays one object a line.
+        """
+        shown = [(change.plan_id, change.kind, change.fields) for change in merge.changes]
+        if shown == self._shown:
+            return
+        self._shown = shown
+        for change in merge.changes:
+            log.info("dry-run.plan", plan=change.plan_id, change=change.kind, fields=list(change.fields))
+        for reverted in merge.reverted:
+            log.warn("dry-run.revert", plan=reverted.plan_id, field=reverted.field, label=reverted.label)
+        diff = changes_diff(merge.changes)
+        out = sys.stdout if text else sys.stderr
+        if diff:
+            out.write(colour(diff) if out.isatty() and not os.environ.get("NO_COLOR") else diff)
+            out.flush()
+
+    def _default_repo(self, rendering: Rendering) -> None:
+        now = (rendering.default_repo, rendering.default_repo_error)
+        if now == self._repo:
+            return
+        if rendering.default_repo_error:
+            log.error("default.repo.unknown", reason=rendering.default_repo_error)
+        if not rendering.default_repo:
+            log.warn("default.repo.unset", reason="config.json has no repo; add one in Backrest")
+        else:
+            log.info("default.repo.resolved", repo=rendering.default_repo)
+        self._repo = now
+
+
+_PAST = {"adopted": "taken_over"}
+
+
+def say_findings(findings: Iterable[Finding]) -> None:
+    """Log findings: skips as ``plan.skipped``, the rest as ``plan.warning``."""
+    for finding in findings:
+        fields: dict[str, Any] = {
+            name: value
+            for name in ("container", "label", "value", "hint")
+            if (value := getattr(finding, name))
+        }
+        action = "plan.skipped" if finding.skips else "plan.warning"
+        log.warn(action, code=finding.code, reason=finding.message, **fields)
+
+
+def _said_of(plan: RenderedPlan) -> dict[str, Any]:
+    return {
+        "plan": plan.plan.id,
+        "containers": list(plan.containers),
+        "repo": plan.plan.repo,
+        "cron": plan.plan.cron,
+        "paths": list(plan.plan.paths),
+        "hooks": len(plan.plan.hooks),
+    }
+
+
+def summary(changes: Iterable[Change]) -> dict[str, int]:
+    """Return how many plans changed in which way."""
+    counts: dict[str, int] = {}
+    for change in changes:
+        counts[change.kind] = counts.get(change.kind, 0) + 1
+    return counts

@@ -1,0 +1,298 @@
+"""Applying: the newest wish is brought into config.json and, with ``--apply``, into the running Backrest.
+
+One generator, :meth:`Applier._work`, tells the whole story from top to bottom; wherever it has to wait it yields
+the monotonic time at which it wants to be called again. So a wait is a state of the caller's loop, not a call: a
+newer wish is taken up at once, and a stop is never late. Nothing that is owed is kept in memory alone: what a
+crash could lose is on the disk before the step that makes it true.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
+
+from sidecar.announce import Announcer
+from sidecar.backrest_api import (
+    BackrestApi,
+    BackrestApiError,
+    Config,
+    apply_plans,
+)
+from sidecar.backrest_config import ConfigError
+from sidecar.config_file import ConfigFile, Contended
+from sidecar.engine_errors import EngineError
+from sidecar.lock import LockError
+from sidecar.log import get_logger
+from sidecar.merge_result import Merge
+from sidecar.messages import Applied, PlansRendered, Report, WriteFailed
+from sidecar.restart import Busy, Restarter
+from sidecar.settings import Settings, SettingsError
+from sidecar.state_store import StateError
+from sidecar.store_errors import StoreError
+
+LONGEST_SETTLE = 60.0
+FIRST_RETRY, LONGEST_RETRY = 1.0, 60.0
+
+FAILURES = (
+    ConfigError,
+    StoreError,
+    StateError,
+    LockError,
+    EngineError,
+    BackrestApiError,
+    SettingsError,
+    Contended,
+    Busy,
+)
+"""What may go wrong outside us. Each says what happened, where, and what to do."""
+
+log = get_logger(__name__)
+
+
+class Applier:
+    """Brings wishes about, one at a time, the newest first.
+
+    Args:
+        settings: Options.
+        file: config.json and the state.
+        announcer: Says what was done.
+        restarter: Stops and starts Backrest; None without ``--apply``.
+        api: Makes a client of Backrest's API; None when no URL is known.
+        clock: Monotonic seconds.
+        pause: Waits so many seconds, or less when we are told to stop.
+        report: Takes the outcome of each wish.
+        patient: A daemon waits and tries again; a one-shot raises what went wrong.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        file: ConfigFile,
+        announcer: Announcer,
+        restarter: Restarter | None,
+        api: Callable[[], BackrestApi] | None,
+        *,
+        clock: Callable[[], float],
+        pause: Callable[[float], object],
+        report: Callable[[Report], None],
+        patient: bool,
+    ) -> None:
+        self._settings = settings
+        self._file = file
+        self._announcer = announcer
+        self._restarter = restarter
+        self._api = api
+        self._clock = clock
+        self._pause = pause
+        self._report = report
+        self._patient = patient
+        self._wish: PlansRendered | None = None
+        self._done: PlansRendered | None = None
+        self._job: Iterator[float] | None = None
+        self._failures = 0
+        self._said = ""
+
+    def want(self, wish: PlansRendered) -> None:
+        """Take a wish; it replaces the one that waits."""
+        self._wish = wish
+
+    def step(self) -> float | None:
+        """Do what is due.
+
+        Returns:
+            The monotonic time of the next step, or None when there is nothing to do before the next wish.
+
+        Raises:
+            One of :data:`FAILURES`, unless patient.
+        """
+        if self._job is None:
+            if self._wish is None or self._wish is self._done:
+                return None
+            self._job = self._work()
+        try:
+            return next(self._job)
+        except StopIteration:
+            self._job = None
+            return None if self._wish is self._done else self._clock()
+        except BaseException:
+            self._job = None
+            raise
+
+    def _work(self) -> Iterator[float]:
+        while self._wish is not None and self._wish is not self._done:
+            wish = self._wish
+            try:
+                yield from self._serve()
+                self._failures, self._said = 0, ""
+            except FAILURES as failure:
+                reason, advice = str(failure), getattr(failure, "advice", "")
+                self._report(WriteFailed(wish.number, reason, advice))
+                if not self._patient:
+                    raise
+                if reason != self._said:
+                    self._said = reason
+                    log.error("config.write_failed", reason=reason, advice=advice)
+                self._failures += 1
+                until = self._clock() + min(LONGEST_RETRY, FIRST_RETRY * 2.0 ** (self._failures - 1))
+                while self._clock() < until and self._wish is wish:
+                    yield until
+
+    def _serve(self) -> Iterator[float]:
+        """Bring about the newest wish; return when that is done."""
+        if self._restarter is not None:
+            self._restarter.must_start()
+        wish = self._wanted()
+        if self._settings.dry_run:
+            self._dry_run(wish)
+            return
+        if not self._settings.apply:
+            self._write_only()
+            return
+        merge = self._file.preview(wish)
+        self._announcer.merged(merge)
+        if not merge.changed and not self._owes():
+            self._finish(wish, self._file.write(wish).merge, changed=False)
+            return
+        if self._patient and merge.changed and (yield from self._settle()):
+            return
+        if self._by_api():
+            self._apply_by_api()
+        else:
+            yield from self._apply_by_restart()
+
+    def _dry_run(self, wish: PlansRendered) -> None:
+        merge = self._file.preview(wish)
+        self._announcer.merged(merge)
+        self._announcer.would_write(merge, text=self._settings.log_format == "text")
+        self._finish(wish, merge, changed=False)
+
+    def _write_only(self) -> None:
+        wish = self._wanted()
+        written = self._file.write(wish)
+        self._announcer.merged(written.merge)
+        self._announcer.written(written.merge)
+        if written.changed:
+            log.info(
+                "config.write",
+                path=str(self._settings.config),
+                plans=[change.plan_id for change in written.merge.changes],
+                note="Backrest sees it only after a restart; use --apply to have that done",
+            )
+        self._finish(wish, written.merge, changed=written.changed)
+
+    def _settle(self) -> Generator[float, None, bool]:
+        """Wait until the wish has not changed for ``--apply-settle``; return whether there is nothing left to do."""
+        first = last = self._clock()
+        wish = self._wanted()
+        while True:
+            due = min(last + self._settings.apply_settle, first + LONGEST_SETTLE)
+            if self._clock() >= due:
+                return False
+            yield due
+            newer = self._wanted()
+            if newer is wish:
+                continue
+            merge = self._file.preview(newer)
+            if not merge.changed and not self._owes():
+                self._finish(newer, merge, changed=False)
+                return True
+            if (
+                newer.rendering.plans != wish.rendering.plans
+                or newer.rendering.withdrawn != wish.rendering.withdrawn
+            ):
+                last = self._clock()
+            wish = newer
+
+    def _by_api(self) -> bool:
+        """Whether the API is the way: asked for, or there and answering."""
+        if self._api is None or self._settings.apply_mode == "restart":
+            return False
+        return self._settings.apply_mode == "api" or self._api().answers()
+
+    def _apply_by_api(self) -> None:
+        wish = self._wanted()
+        assert self._api is not None  # noqa: S101  # _by_api said so
+        merges: list[Merge] = []
+
+        def edit(config: Config) -> Config | None:
+            merges.append(self._file.merge_into(config, wish))
+            return merges[-1].data if merges[-1].changed else None
+
+        def backoff(attempt: int) -> None:
+            self._pause(0.2 * attempt)
+
+        applied = apply_plans(self._api(), edit, backoff=backoff)
+        merge = merges[-1]
+        self._announcer.written(merge)
+        view = wish.basis.path_view
+        self._file.update(
+            lambda state: replace(state, owners=merge.owners, owed=None, view=view or state.view)
+        )
+        if applied.unlike:
+            log.warn(
+                "backrest.unlike",
+                plans=list(applied.unlike),
+                reason="Backrest took these plans otherwise than we sent them; is it older than their fields?",
+            )
+        if applied.repos_changed:
+            log.warn(
+                "backrest.repos_changed",
+                repos=list(applied.repos_changed),
+                reason="a repo came or went in Backrest in the very moment of our save; check that it is there",
+            )
+        if applied.changed:
+            log.info("backrest.applied", by="api", plans=[change.plan_id for change in merge.changes])
+        self._finish(wish, merge, changed=applied.changed, restarted=applied.changed)
+
+    def _apply_by_restart(self) -> Iterator[float]:
+        assert self._restarter is not None  # noqa: S101  # there is one with --apply
+        outcome = yield from self._restarter.restart(
+            lambda: self._file.write(self._wanted(), raise_modno=True),
+            lambda: self._file.preview(self._wanted()).changed or self._owes(),
+        )
+        wish = self._wanted()
+        if outcome.written is None:
+            self._finish(wish, self._file.preview(wish), changed=False, owed=outcome.owed)
+            return
+        self._announcer.written(outcome.written.merge)
+        if outcome.written.changed:
+            log.info(
+                "config.write",
+                path=str(self._settings.config),
+                plans=[change.plan_id for change in outcome.written.merge.changes],
+            )
+        self._finish(
+            wish,
+            outcome.written.merge,
+            changed=outcome.written.changed,
+            restarted=outcome.restarted,
+            owed=outcome.owed,
+        )
+
+    def _owes(self) -> bool:
+        return self._restarter is not None and self._restarter.owes()
+
+    def _wanted(self) -> PlansRendered:
+        assert self._wish is not None  # noqa: S101  # a job begins with a wish, and a wish is only ever replaced
+        return self._wish
+
+    def _finish(
+        self, wish: PlansRendered, merge: Merge, *, changed: bool, restarted: bool = False, owed: str = ""
+    ) -> None:
+        if wish is self._wish:
+            self._done = wish
+        self._report(
+            Applied(
+                wish.number,
+                changed,
+                wish.at,
+                self._clock(),
+                restarted=restarted,
+                owed="restart" if owed else "",
+                reason=owed,
+            )
+        )
+        blocked = tuple(entry.plan_id for entry in merge.blocked)
+        if blocked:
+            reasons = "; ".join(f"{entry.plan_id}: {entry.reason}" for entry in merge.blocked)
+            self._report(WriteFailed(wish.number, f"Backrest would refuse {reasons}", "", blocked))

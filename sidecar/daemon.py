@@ -1,0 +1,179 @@
+"""``daemon``: the workers, wired to each other and put under the supervisor.
+
+Sinks first, so that whatever is produced has somebody to take it; the supervisor stops them in reverse. This is the
+one module of ``sidecar`` that knows the workers.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+from sidecar.announce import Announcer
+from sidecar.apply import Applier
+from sidecar.child import ChildSpec, Context
+from sidecar.config_file import ConfigFile
+from sidecar.engine import Engine
+from sidecar.engine_errors import EngineError
+from sidecar.log import get_logger
+from sidecar.mailbox import Mailbox
+from sidecar.messages import EngineChanged, PlansRendered, RendererInbox
+from sidecar.paths import DEFAULT_DOCKER_ROOT
+from sidecar.settings import Settings
+from sidecar.status import StatusBoard
+from sidecar.status_file import StatusFile
+from sidecar.supervisor import Supervisor, diagnose
+from sidecar.wiring import Writing, open_engine, writing
+from workers import docker_events, filesystem, writer
+from workers.renderer import Renderer
+
+STOP_SLACK = 30.0
+"""Seconds that a stop, a write and a start of Backrest may take beyond ``--restart-timeout``."""
+
+log = get_logger(__name__)
+
+
+class Daemon:
+    """The wired daemon; :meth:`run` is its life."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._board = StatusBoard()
+        self._renderings: Mailbox[PlansRendered] = Mailbox(1)
+        self._looks: Mailbox[RendererInbox] = Mailbox(1)
+        self._engine = open_engine(settings)
+        self._parts: Writing | None = None
+        self._supervisor = Supervisor(self._specs(), on_report=self._board.reported, on_tick=self._tick)
+        self._status = StatusFile(settings.state_path, self._board, self._supervisor.workers)
+
+    def run(self) -> int:
+        """Run until told to stop; return the exit code."""
+        diagnose()
+        log.info(
+            "daemon.start",
+            config=str(self._settings.config),
+            engine=self._settings.docker_sock,
+            events=self._settings.with_events,
+            apply=self._settings.apply,
+        )
+        code = self._supervisor.run()
+        if not self._settings.dry_run:
+            self._status.close(time.monotonic())
+        log.info("daemon.stop", code=code)
+        return code
+
+    def _tick(self, now: float) -> None:
+        if not self._settings.dry_run:
+            self._status.tick(now)
+
+    def _specs(self) -> list[ChildSpec]:
+        settings = self._settings
+        longest_step = settings.restart_timeout + STOP_SLACK
+        specs = [
+            ChildSpec(
+                "writer",
+                self._write,
+                shutdown=longest_step,
+                inbox=self._renderings,
+                on_restart=self._look_again,
+            ),
+            ChildSpec("renderer", self._render, shutdown=5.0, inbox=self._looks, on_restart=self._look_again),
+        ]
+        if isinstance(self._engine, Engine):
+            engine = self._engine
+            if settings.with_events:
+                specs.append(ChildSpec("docker_events", self._watch_engine, unstick=engine.close_events))
+        specs.append(ChildSpec("filesystem", self._watch_files))
+        if settings.metrics_addr:
+            from sidecar.metrics import MetricsServer
+
+            server = MetricsServer(settings.metrics_addr, self._board, lambda: self._supervisor.workers())
+            specs.append(server.spec())
+        return specs
+
+    def _look_again(self) -> None:
+        self._looks.offer(EngineChanged("a worker was restarted", time.monotonic()))
+
+    def _write(self, ctx: Context) -> None:
+        settings = self._settings
+        longest_step = settings.restart_timeout + STOP_SLACK
+
+        def parts() -> Writing:
+            if self._parts is None:
+                self._parts = writing(
+                    settings,
+                    self._engine,
+                    Announcer(self._board),
+                    ctx.report,
+                    stop=ctx.stop,
+                    patient=True,
+                )
+            return self._parts
+
+        self._parts = None
+        writer.run(
+            ctx,
+            inbox=self._renderings,
+            start=lambda ctx: self._work_off(ctx, parts()),
+            applier=lambda _ctx: parts().applier,
+            finish=lambda: self._must_start(parts()),
+            clock=time.monotonic,
+            longest_step=longest_step,
+        )
+
+    def _work_off(self, ctx: Context, parts: Writing) -> None:
+        """Do first what an earlier process left: leftovers of a write, a Backrest that must be started."""
+        if self._settings.dry_run:
+            return
+        parts.file.recover()
+        said = ""
+        while not ctx.stop.is_set():
+            try:
+                self._must_start(parts)
+            except EngineError as error:
+                if error.message != said:
+                    log.error("backrest.start_failed", reason=error.message, advice=error.advice)
+                said = error.message
+                ctx.beat(60.0)
+                ctx.stop.wait(2.0)
+                continue
+            return
+
+    def _must_start(self, parts: Writing) -> None:
+        if parts.restarter is not None:
+            parts.restarter.must_start()
+
+    def _render(self, ctx: Context) -> None:
+        Renderer(
+            self._settings,
+            self._engine,
+            ConfigFile(self._settings, now=time.time, read_only=True, wait=ctx.stop.wait),
+            self._looks,
+            self._renderings,
+            time.monotonic,
+            Announcer(self._board),
+        ).run(ctx)
+
+    def _watch_engine(self, ctx: Context) -> None:
+        assert isinstance(self._engine, Engine)  # noqa: S101  # _specs made it so
+        docker_events.run(ctx, engine=self._engine, inbox=self._looks, board=self._board)
+
+    def _watch_files(self, ctx: Context) -> None:
+        filesystem.run(ctx, config=self._settings.config, volumes=self._volumes(), inbox=self._looks)
+
+    def _volumes(self) -> Path | None:
+        root = self._settings.docker_root or DEFAULT_DOCKER_ROOT
+        return None if self._settings.replay else Path(root) / "volumes"
+
+
+def daemon(settings: Settings) -> int:
+    """Run the daemon; return the exit code of contract §1."""
+    try:
+        return Daemon(settings).run()
+    except EngineError as error:
+        log.error("daemon.failed", reason=error.message, advice=error.advice)
+        return 3
+
+
+__all__ = ["Applier", "Daemon", "daemon", "threading"]

@@ -1,0 +1,63 @@
+"""Gathers containers into workloads. Pure, but remembers what it found out about a container."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sidecar import naming
+from sidecar.model import Container, EngineSnapshot
+from sidecar.naming import Workload
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    container: Container
+    workload: Workload
+    labelled: bool
+    counts: bool
+
+
+class Grouping:
+    """Gathers containers into workloads, cheaply when most containers are the objects of the last time."""
+
+    def __init__(self) -> None:
+        self._facts: dict[str, _Facts] = {}
+
+    def groups(
+        self, snapshot: EngineSnapshot, enabled_volumes: frozenset[str]
+    ) -> Iterator[tuple[Workload, tuple[Container, ...]]]:
+        """Yield each workload that has anything to do with us, with its containers, one per slot.
+
+        Args:
+            snapshot: The engine.
+            enabled_volumes: Names of volumes labelled ``backrest.enable=true``: who mounts one is concerned.
+        """
+        facts: dict[str, _Facts] = {}
+        gathered: dict[Workload, list[Container]] = {}
+        ours: set[Workload] = set()
+        for container in snapshot.containers:
+            known = self._facts.get(container.id)
+            if known is None or known.container is not container:
+                known = _look(container)
+            facts[container.id] = known
+            if not known.counts:
+                continue
+            gathered.setdefault(known.workload, []).append(container)
+            if known.labelled or (
+                enabled_volumes and any(m.name in enabled_volumes for m in container.mounts)
+            ):
+                ours.add(known.workload)
+        self._facts = facts
+        for workload, containers in gathered.items():
+            if workload in ours:
+                yield workload, naming.newest_per_slot(containers)
+
+
+def _look(container: Container) -> _Facts:
+    return _Facts(
+        container=container,
+        workload=naming.workload_of(container),
+        labelled=any(key.startswith("backrest.") for key in container.labels),
+        counts=not container.is_oneoff,
+    )

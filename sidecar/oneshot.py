@@ -1,0 +1,113 @@
+"""``reconcile``: one pass, in the order look, render, write, apply; the exit code says how it went."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sidecar.announce import Announcer, summary
+from sidecar.apply import FAILURES
+from sidecar.cli import CHANGED, FAILED, UNCHANGED
+from sidecar.config_file import ConfigFile
+from sidecar.desired import Desired, path_view
+from sidecar.log import get_logger
+from sidecar.messages import Applied, PlansRendered, Report, WriteFailed
+from sidecar.plans import skipped
+from sidecar.rendering import Basis
+from sidecar.settings import Settings
+from sidecar.wiring import Source, Writing, open_engine, writing
+
+log = get_logger(__name__)
+
+
+def reconcile(settings: Settings) -> int:
+    """Make one pass; return the exit code of contract §1."""
+    reports: list[Report] = []
+    announcer = Announcer()
+    try:
+        with stopping() as stop:
+            engine = open_engine(settings)
+            parts = writing(settings, engine, announcer, reports.append, stop=stop, patient=False)
+            _work_off(settings, parts)
+            wish = look(settings, engine, parts.file, announcer)
+            _drive(parts, wish, stop)
+    except FAILURES as failure:
+        advice = getattr(failure, "advice", "")
+        log.error("reconcile.failed", reason=str(failure), advice=advice)
+        return FAILED
+    return _outcome(settings, wish, reports)
+
+
+def look(settings: Settings, engine: Source, file: ConfigFile, announcer: Announcer) -> PlansRendered:
+    """List the engine, read config.json, render. Raises one of :data:`FAILURES`."""
+    began = time.monotonic()
+    snapshot = engine.snapshot()
+    announcer.engine_seen(snapshot)
+    state = file.state()
+    basis = Basis(file.current().view, state.owners, path_view(snapshot, state.view, settings))
+    rendering = Desired(settings).render(snapshot, basis)
+    announcer.rendered(rendering)
+    return PlansRendered(rendering, snapshot, basis, 1, began)
+
+
+@contextmanager
+def stopping() -> Iterator[threading.Event]:
+    """Give an event that SIGTERM and SIGINT set, for as long as it lasts: what has begun is ended in order."""
+    stop = threading.Event()
+    before = {
+        number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGTERM, signal.SIGINT)
+    }
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _work_off(settings: Settings, parts: Writing) -> None:
+    """Do first what an earlier run left to be done."""
+    if settings.dry_run:
+        return
+    parts.file.recover()
+    if parts.restarter is not None:
+        parts.restarter.must_start()
+
+
+def _drive(parts: Writing, wish: PlansRendered, stop: threading.Event) -> None:
+    parts.applier.want(wish)
+    due = parts.applier.step()
+    while due is not None and not stop.is_set():
+        stop.wait(max(0.0, due - time.monotonic()))
+        if not stop.is_set():
+            due = parts.applier.step()
+    if stop.is_set():
+        log.warn("reconcile.stopped", reason="told to stop before the new plans were taken up; run again")
+
+
+def _outcome(settings: Settings, wish: PlansRendered, reports: list[Report]) -> int:
+    skips = len({finding.container for finding in skipped(wish.rendering.findings)})
+    applied = next((report for report in reports if isinstance(report, Applied)), None)
+    failed = [report for report in reports if isinstance(report, WriteFailed)]
+    changed = applied is not None and (applied.changed or applied.restarted)
+    fields = {
+        "plans": len(wish.rendering.plans),
+        "skipped": skips,
+        "changed": changed,
+        "seconds": round(time.monotonic() - wish.at, 3),
+    }
+    log.info("dry-run.complete" if settings.dry_run else "reconcile.complete", **fields)
+    if applied is None or failed or applied.owed:
+        if applied is not None and applied.owed:
+            log.error(
+                "restart.owed", reason=applied.reason, advice="run again with --apply, or restart Backrest"
+            )
+        return FAILED
+    if settings.strict and skips:
+        return FAILED
+    return CHANGED if changed and not settings.dry_run else UNCHANGED
+
+
+__all__ = ["look", "reconcile", "stopping", "summary"]

@@ -1,0 +1,382 @@
+"""Taking up a new config.json by restart: wait until Backrest is idle, stop, write, start, see that it is up.
+
+Backrest reads its config once and writes it from its cache (backrest: internal/config/config.go:70-151), so the
+file is only ours while Backrest is down. A restart in the middle of a backup kills that backup and leaves down what
+its hooks had stopped (backrest: internal/orchestrator/orchestrator.go:112-150). So: no stop before two idle looks,
+"must be started" on the disk before the stop, and no wait between stop and start.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from collections.abc import Callable, Generator, Iterable
+from dataclasses import dataclass, replace
+
+from sidecar.backrest import (
+    BackrestEngine,
+    Failed,
+    IdleWatch,
+    Located,
+    Pending,
+    UpWatch,
+    config_error_in_log,
+    cut_off_operations,
+    locate,
+)
+from sidecar.backrest_api import BackrestApi, BackrestApiError, Operation
+from sidecar.config_file import ConfigFile, Written
+from sidecar.engine_errors import EngineError
+from sidecar.engine_types import ContainerState
+from sidecar.log import get_logger
+from sidecar.model import Container
+from sidecar.settings import Settings
+from sidecar.state import Quarantined, State, StoppedBackrest
+
+RAN_WELL = 60.0
+"""Seconds that Backrest must have run before our stop for a failed start to be blamed on our plans."""
+
+VERSION_LABEL = "org.opencontainers.image.version"
+
+log = get_logger(__name__)
+
+Waits = Generator[float, None, "Restarted"]
+"""Yields monotonic times at which to be called again."""
+
+
+class Busy(Exception):
+    """Backrest stayed busy for ``--apply-max-wait``; nothing was written, the wish stands.
+
+    Attributes:
+        reason: What it was doing.
+    """
+
+    def __init__(self, reason: str, waited: float) -> None:
+        super().__init__(
+            f"Backrest was not idle within {waited:.0f} s ({reason}); nothing was written. "
+            "Run again later, raise --apply-max-wait, or use --backrest-url, which needs no restart."
+        )
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Restarted:
+    """How it ended.
+
+    Attributes:
+        written: What was written; None when there was nothing left to do.
+        restarted: Whether Backrest was stopped and started.
+        owed: Why Backrest still has to take the file up; empty when it has, or will by itself.
+    """
+
+    written: Written | None
+    restarted: bool = False
+    owed: str = ""
+
+
+class Restarter:
+    """Knows how to stop and start Backrest around a write.
+
+    Args:
+        settings: Options.
+        file: config.json and the state.
+        engine: The engine.
+        containers: Lists all containers, for a Backrest that goes by another name.
+        api: Makes a client of Backrest's API, which knows best what runs; None when no URL is known.
+        clock: Monotonic seconds.
+        now: Unix time in seconds.
+        patient: A daemon keeps waiting and has a budget; a one-shot raises :class:`Busy`.
+        cut_off: Called when a restart cut an operation off: start what its hooks had stopped.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        file: ConfigFile,
+        engine: BackrestEngine,
+        containers: Callable[[], Iterable[Container]],
+        *,
+        api: Callable[[], BackrestApi] | None,
+        clock: Callable[[], float],
+        now: Callable[[], float],
+        patient: bool,
+        cut_off: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._settings = settings
+        self._file = file
+        self._engine = engine
+        self._containers = containers
+        self._api = api
+        self._clock = clock
+        self._now = now
+        self._patient = patient
+        self._cut_off = cut_off
+        self._said = ""
+
+    def must_start(self) -> None:
+        """Start a Backrest that we stopped and did not see running again, whatever else is wrong.
+
+        Raises:
+            EngineError: It could not be started; it is still owed.
+            StateError, LockError: The state could not be read or written.
+        """
+        stopped = self._file.state().stopped
+        if stopped is None:
+            return
+        container = self._engine.find(stopped.id) or self._engine.find(stopped.name)
+        if container is None:
+            log.error(
+                "backrest.missing",
+                container=stopped.name,
+                reason="we had stopped it, and it is gone: nothing can be started",
+            )
+        elif not container.running:
+            self._engine.start(container.id)
+            log.info("backrest.started", container=container.name)
+        self._file.update(lambda state: replace(state, stopped=None))
+
+    def owes(self) -> bool:
+        """Whether the running Backrest has not read the file as we wrote it.
+
+        A start after the write settles it, whoever started it. With a remote engine the clocks may differ, so
+        only our own restart does.
+        """
+        owed = self._file.state().owed
+        if owed is None:
+            return False
+        located = locate(self._engine, self._settings.backrest_container, self._containers)
+        if located.container is None:
+            return True
+        local = "://" not in self._settings.docker_sock or self._settings.docker_sock.startswith("unix://")
+        started = _unix(located.container.started_at)
+        if located.state in {"exited", "created"} or (
+            local and located.state == "running" and started > owed.since
+        ):
+            self._file.update(lambda state: replace(state, owed=None))
+            return False
+        return True
+
+    def restart(self, write: Callable[[], Written], needed: Callable[[], bool]) -> Waits:
+        """Bring Backrest to run with what ``write`` writes.
+
+        Args:
+            write: Merges the newest wish into the file.
+            needed: Whether there is still anything to do; asked anew after each wait.
+
+        Raises:
+            Busy: It was not idle in time; only when not patient.
+            EngineError and what ``write`` raises. Backrest is running again then, or that is owed on the disk.
+        """
+        began = self._clock()
+        watch = IdleWatch(clock=self._clock, now=lambda: dt.datetime.fromtimestamp(self._now(), dt.UTC))
+        warned = False
+        while True:
+            if not needed():
+                return Restarted(None)
+            located = locate(self._engine, self._settings.backrest_container, self._containers)
+            if located.container is None or located.state in {"exited", "created"}:
+                return self._write_beside(located, write)
+            self._remember(located.container)
+            if located.state in {"restarting", "crash-looping"}:
+                # It is down for reasons of its own between two attempts; no idle look could succeed.
+                return (yield from self._cycle(located.container, write, well=False))
+            reason, again_in = self._not_yet(located, watch)
+            if not reason:
+                return (yield from self._cycle(located.container, write, well=True))
+            if reason.partition(" in ")[0] != self._said.partition(" in ")[0]:
+                log.info("backrest.busy", reason=reason)
+            self._said = reason
+            if self._clock() - began >= self._settings.max_wait:
+                if not self._patient:
+                    raise Busy(reason, self._clock() - began)
+                if self._settings.apply_force and located.state == "running":
+                    log.warn("backrest.forced", reason=reason)
+                    return (yield from self._cycle(located.container, write, well=True))
+                if not warned:
+                    warned = True
+                    log.error(
+                        "backrest.busy_too_long",
+                        reason=reason,
+                        advice="the new plans wait until Backrest is idle; --backrest-url needs no restart",
+                    )
+            yield self._clock() + again_in
+
+    def _not_yet(self, located: Located, watch: IdleWatch) -> tuple[str, float]:
+        """Return why Backrest may not be stopped now and when to look again; an empty reason when it may."""
+        container = located.container
+        assert container is not None  # noqa: S101  # restart() has seen to it
+        if located.state == "paused":
+            return located.reason, 5.0
+        wait = self._budget_wait()
+        if wait > 0:
+            per_minute, per_hour = self._settings.restart_budget
+            return (
+                f"the restart budget is used up ({per_minute} a minute, {per_hour} an hour): is somebody, or "
+                "another program, changing the same plans back?"
+            ), wait
+        look = watch.look(
+            container, self._engine.top(container.id), self._file.current().data, self._operations()
+        )
+        return ("", 0.0) if look.idle else (look.reason, look.again_in)
+
+    def _operations(self) -> tuple[Operation, ...] | None:
+        if self._api is None:
+            return None
+        try:
+            return self._api().operations()
+        except BackrestApiError:
+            return None
+
+    def _budget_wait(self) -> float:
+        if not self._patient:
+            return 0.0
+        now = self._now()
+        waits = [0.0]
+        for limit, window in zip(self._settings.restart_budget, (60.0, 3600.0), strict=True):
+            recent = sorted(at for at in self._file.state().restarts if now - window < at <= now)
+            if len(recent) >= limit:
+                waits.append(recent[-limit] + window - now)
+        return max(waits)
+
+    def _write_beside(self, located: Located, write: Callable[[], Written]) -> Restarted:
+        """Write while no Backrest runs. One that was down before is not started: its next start reads the file."""
+        written = write()
+        if located.state == "missing":
+            log.warn("backrest.missing", reason=located.reason, advice="see --backrest-container")
+            return Restarted(written, owed=located.reason)
+        self._file.update(lambda state: replace(state, owed=None))
+        log.info("backrest.down", reason=f"{located.reason}; it reads the file at its next start")
+        return Restarted(written)
+
+    def _remember(self, container: ContainerState) -> None:
+        version = container.labels.get(VERSION_LABEL, "")
+        state = self._file.state()
+        if (state.image_id, state.backrest_version) != (container.image_id, version):
+            self._file.update(
+                lambda known: replace(known, image_id=container.image_id, backrest_version=version)
+            )
+
+    def _cycle(self, container: ContainerState, write: Callable[[], Written], *, well: bool) -> Waits:
+        ran_for = self._now() - _unix(container.started_at) if well else 0.0
+        stopped_at = self._now()
+        self._stop(container)
+        try:
+            written = write()
+        finally:
+            self.must_start()
+        started = self._now()
+        seen = yield from self._up(container)
+        self._report_cut_off(container, started)
+        if seen is None:
+            self._file.update(lambda state: replace(state, owed=None))
+            log.info("backrest.restart", container=container.name, seconds=round(self._now() - stopped_at, 3))
+            return Restarted(written, restarted=True)
+        fault = config_error_in_log(self._engine.logs(container.id, since=math.floor(started) - 1, tail=400))
+        if fault is None or not fault.may_be_ours or ran_for <= RAN_WELL or written.before is None:
+            text = f"{seen.reason}; {fault.message if fault else 'its log names no fault of its config'}"
+            log.error(
+                "backrest.not_up",
+                container=container.name,
+                reason=text,
+                advice=f"docker logs {container.name}",
+            )
+            return Restarted(written, restarted=True, owed=text)
+        return (yield from self._roll_back(container, written, fault.plan_id, fault.message))
+
+    def _stop(self, container: ContainerState) -> None:
+        now = self._now()
+
+        def stopping(state: State) -> State:
+            recent = tuple(at for at in state.restarts if now - 3600 < at <= now)
+            return replace(
+                state, stopped=StoppedBackrest(container.id, container.name, now), restarts=(*recent, now)
+            )
+
+        self._file.update(stopping)
+        log.info("backrest.stop", container=container.name)
+        try:
+            self._engine.stop(container.id, timeout=math.ceil(self._settings.restart_timeout))
+        except EngineError:
+            # Whether it stops or not is not known now; that it must run in the end is.
+            self.must_start()
+            raise
+
+    def _up(self, container: ContainerState) -> Generator[float, None, Failed | None]:
+        """Wait until Backrest is up; return why it is not."""
+        api = self._api
+        watch = UpWatch(
+            self._engine,
+            container.id,
+            started=self._clock(),
+            answers=(lambda: api().answers()) if api is not None else None,
+        )
+        while True:
+            try:
+                seen = watch.look(self._clock())
+            except EngineError:
+                yield self._clock() + 2.0
+                continue
+            match seen:
+                case Pending(again_in=seconds):
+                    yield self._clock() + min(seconds, 2.0)
+                case Failed():
+                    return seen
+                case _:
+                    return None
+
+    def _report_cut_off(self, container: ContainerState, since: float) -> None:
+        try:
+            cut = cut_off_operations(self._engine.logs(container.id, since=math.floor(since) - 1, tail=400))
+        except EngineError:
+            return
+        if cut.count:
+            log.error(
+                "backrest.cut_off",
+                container=container.name,
+                operations=cut.count,
+                reason="the restart cut running operations off; what their hooks had stopped is started now",
+            )
+            self._cut_off()
+
+    def _roll_back(self, container: ContainerState, written: Written, plan_id: str, why: str) -> Waits:
+        """Put the previous plans back, and the guilty ones into quarantine until they or Backrest change."""
+        digests = written.digests
+        guilty = {plan_id: digests[plan_id]} if plan_id in digests else digests
+        marks = tuple(Quarantined(digest, container.image_id) for digest in guilty.values())
+        log.error(
+            "backrest.rolled_back",
+            container=container.name,
+            plans=sorted(guilty),
+            reason=why,
+            advice="the previous plans are back; change the labels of the named ones",
+        )
+        before = written.before
+        assert before is not None  # noqa: S101  # checked by _cycle
+        self._stop(container)
+        try:
+            self._file.plans_back(
+                before,
+                lambda state: replace(
+                    state, quarantine=(*state.quarantine, *marks), image_id=container.image_id
+                ),
+            )
+        finally:
+            self.must_start()
+        seen = yield from self._up(container)
+        if seen is None:
+            self._file.update(lambda state: replace(state, owed=None))
+            return Restarted(written, restarted=True)
+        return Restarted(written, restarted=True, owed=seen.reason)
+
+
+def _unix(rfc3339: str) -> float:
+    """Return a time of the engine as Unix time; 0 for none. The engine writes nanoseconds, Python reads micro."""
+    text = rfc3339.replace("Z", "+00:00")
+    head, dot, rest = text.partition(".")
+    if dot:
+        digits = rest[: next((i for i, c in enumerate(rest) if not c.isdigit()), len(rest))]
+        text = f"{head}.{digits[:6]}{rest[len(digits) :]}"
+    try:
+        return dt.datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        return 0.0

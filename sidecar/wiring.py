@@ -1,0 +1,94 @@
+"""Puts the parts of a reconcile together, for the daemon and for the one-shot alike."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from sidecar.announce import Announcer
+from sidecar.apply import Applier
+from sidecar.backrest_api import BackrestApi
+from sidecar.config_file import ConfigFile
+from sidecar.engine import Engine
+from sidecar.engine_replay import ReplayEngine
+from sidecar.messages import Report
+from sidecar.model import Container
+from sidecar.restart import Restarter
+from sidecar.settings import Settings
+
+Source = Engine | ReplayEngine
+"""Where snapshots come from."""
+
+
+def open_engine(settings: Settings) -> Source:
+    """Return the engine, or the recorded replies that stand in for it. Raises EngineError for a bad address."""
+    return ReplayEngine(settings.replay) if settings.replay else Engine(settings.docker_sock)
+
+
+def api_maker(settings: Settings) -> Callable[[], BackrestApi] | None:
+    """Return what makes a client of Backrest's API, or None when no URL is known."""
+    url = settings.backrest_url
+    if url is None:
+        return None
+    return lambda: BackrestApi(url, settings.backrest_username or "", settings.password())
+
+
+@dataclass(frozen=True, slots=True)
+class Writing:
+    """What the writer works with.
+
+    Attributes:
+        file: config.json and the state.
+        restarter: Stops and starts Backrest; None when Backrest is not ours to touch.
+        applier: Brings wishes about.
+    """
+
+    file: ConfigFile
+    restarter: Restarter | None
+    applier: Applier
+
+
+def writing(
+    settings: Settings,
+    engine: Source,
+    announcer: Announcer,
+    report: Callable[[Report], None],
+    *,
+    stop: threading.Event,
+    patient: bool,
+    cut_off: Callable[[], None] = lambda: None,
+) -> Writing:
+    """Return a writer's parts. ``stop`` ends its waits."""
+    file = ConfigFile(settings, now=time.time, read_only=settings.dry_run, wait=stop.wait)
+    api = api_maker(settings)
+    restarter = None
+    if isinstance(engine, Engine) and not settings.dry_run:
+
+        def containers() -> Iterable[Container]:
+            return engine.snapshot().containers
+
+        restarter = Restarter(
+            settings,
+            file,
+            engine,
+            containers,
+            api=api,
+            clock=time.monotonic,
+            now=time.time,
+            patient=patient,
+            cut_off=cut_off,
+        )
+    applier = Applier(
+        settings,
+        file,
+        announcer,
+        restarter,
+        api,
+        clock=time.monotonic,
+        pause=stop.wait,
+        report=report,
+        patient=patient,
+    )
+    return Writing(file, restarter, applier)

@@ -1,0 +1,326 @@
+"""Rendering, rule by rule of the contract."""
+
+from __future__ import annotations
+
+import pytest
+
+from sidecar.backrest_plan import SNAPSHOT_END, SNAPSHOT_START
+from sidecar.model import COMPOSE_ONEOFF, COMPOSE_REPLACE, EngineSnapshot, Mount, Volume
+from sidecar.plans import Memo, render
+from sidecar.rendering import Owner, PlanFacts
+from tests.unit.builders import bind, codes, container, one, rendering, settings, view, volume
+
+
+def test_defaults() -> None:
+    plan = one(container("web")).plan
+    assert plan.to_json() == {
+        "id": "backrest_sidecar_web",
+        "repo": "main",
+        "paths": ["/var/lib/docker/volumes/web_data/_data"],
+        "schedule": {"cron": "0 2 * * *", "clock": "CLOCK_LOCAL"},
+        "retention": {"policyTimeBucketed": {"daily": 7, "weekly": 4}},
+    }
+
+
+def test_nothing_enabled_gives_nothing() -> None:
+    result = rendering(container("web", enable=False))
+    assert result.plans == ()
+    assert result.findings == ()
+
+
+def test_labels_win_over_defaults() -> None:
+    plan = one(container("web", {"repo": "offsite", "schedule": "t 3 * * *", "keep": "last=3"})).plan
+    assert plan.repo == "offsite"
+    assert plan.cron.split()[1:] == ["3", "*", "*", "*"]
+    assert plan.retention == {"policyKeepLastN": 3}
+
+
+class TestPaths:
+    def test_every_mount_counts_but_tmpfs_and_sockets(self) -> None:
+        mounts = (
+            bind("/srv/b", "/b"),
+            volume("a"),
+            Mount("tmpfs", "", "/tmp"),
+            bind("/var/run/docker.sock", "/var/run/docker.sock"),
+            bind("/dev/sda", "/dev/sda"),
+        )
+        result = rendering(container("web", mounts=mounts))
+        assert result.plans[0].plan.paths == ("/srv/b", "/var/lib/docker/volumes/a/_data")
+        assert codes(result) == {"special-file"}
+
+    def test_docker_root_and_volume_prefix(self) -> None:
+        web = container("web", mounts=(volume("a", source="/elsewhere/a/_data"),))
+        assert one(web).plan.paths == ("/elsewhere/a/_data",)
+        assert one(web, docker_root="/big").plan.paths == ("/big/volumes/a/_data",)
+        assert one(web, docker_root="/big", volume_prefix="/vols").plan.paths == ("/vols/a/_data",)
+        usual = container("web", mounts=(volume("a"),))
+        assert one(usual, volume_prefix="/vols").plan.paths == ("/vols/a/_data",)
+
+    def test_docker_root_says_nothing_about_other_drivers(self) -> None:
+        web = container("web", mounts=(volume("a", driver="nfs", source="/mnt/nfs/a"),))
+        assert one(web, docker_root="/big").plan.paths == ("/mnt/nfs/a",)
+
+    def test_exclude_bind_mounts(self) -> None:
+        web = container("web", mounts=(bind("/srv/b", "/b"), volume("a")))
+        assert one(web, exclude_bind_mounts=True).plan.paths == ("/var/lib/docker/volumes/a/_data",)
+
+    def test_no_path_skips(self) -> None:
+        result = rendering(container("web", mounts=()))
+        assert result.plans == ()
+        assert [f.code for f in result.findings if f.skips] == ["no-path"]
+        assert result.present == {"/web"}
+
+    def test_include_takes_the_longest_mount(self) -> None:
+        mounts = (volume("outer", "/data"), volume("inner", "/data/deep"))
+        web = container("web", {"paths.include": "/data/deep/x, /data/y"}, mounts)
+        assert one(web).plan.paths == (
+            "/var/lib/docker/volumes/inner/_data/x",
+            "/var/lib/docker/volumes/outer/_data/y",
+        )
+
+    def test_include_under_no_mount_passes_with_a_warning(self) -> None:
+        result = rendering(container("web", {"paths.include": "/etc/app"}))
+        assert result.plans[0].plan.paths == ("/etc/app",)
+        assert codes(result) == {"path-under-no-mount"}
+
+    def test_allow_path(self) -> None:
+        web = container("web", {"paths.include": "/etc/app"})
+        assert rendering(web, allow_path=("/srv",)).plans == ()
+        assert one(web, allow_path=("/etc",)).plan.paths == ("/etc/app",)
+
+    def test_a_prefix_of_a_name_is_no_mount(self) -> None:
+        web = container("web", {"paths.include": "/database"}, (volume("a", "/data"),))
+        assert one(web).plan.paths == ("/database",)
+
+    def test_excludes(self) -> None:
+        web = container("web", {"paths.exclude": "/data/cache,*.tmp,/other/x"}, (volume("a"),))
+        assert one(web).plan.excludes == ("/var/lib/docker/volumes/a/_data/cache", "*.tmp", "/other/x")
+
+    def test_a_volume_of_another_driver_without_a_path_is_named(self) -> None:
+        web = container("web", mounts=(volume("s3", "/s", driver="s3", source=""), volume("a")))
+        result = rendering(web)
+        assert "volume-without-path" in codes(result)
+        assert result.plans[0].plan.paths == ("/var/lib/docker/volumes/a/_data",)
+
+
+class TestView:
+    VIEW = (("/var/lib/docker/volumes", "/vols"), ("/srv", "/srv"))
+
+    def test_a_path_is_written_as_backrest_sees_it(self) -> None:
+        assert one(container("web"), path_view=self.VIEW).plan.paths == ("/vols/web_data/_data",)
+
+    def test_an_unseen_path_stays_the_hosts_and_is_named(self) -> None:
+        result = rendering(container("web", mounts=(bind("/opt/x", "/x"),)), path_view=self.VIEW)
+        assert result.plans[0].plan.paths == ("/opt/x",)
+        (finding,) = (f for f in result.findings if f.code == "invisible-path")
+        assert "- /opt/x:/opt/x:ro" in finding.message
+
+    def test_a_covered_path_is_not_seen(self) -> None:
+        covered = (("/srv", "/srv"), ("/var/x", "/srv/app"))
+        result = rendering(container("web", mounts=(bind("/srv/app/d", "/d"),)), path_view=covered)
+        assert "invisible-path" in codes(result)
+
+    def test_host_view(self) -> None:
+        seen = EngineSnapshot((container("web"),))
+        result = render(seen, view(), {}, settings(path_view="host"), path_view=self.VIEW)
+        assert result.plans[0].plan.paths == ("/var/lib/docker/volumes/web_data/_data",)
+
+
+class TestRepos:
+    def test_the_first_plans_repo_is_the_fallback_for_a_new_plan(self) -> None:
+        on = view(PlanFacts("hand", "offsite", ("/x",)))
+        assert one(container("web"), on=on).plan.repo == "offsite"
+
+    def test_a_standing_plan_keeps_its_repo(self) -> None:
+        on = view(PlanFacts("a-usb", "offsite", ("/x",)), PlanFacts("backrest_sidecar_web", "main", ("/y",)))
+        assert one(container("web"), on=on).plan.repo == "main"
+
+    def test_an_explicit_default_that_exists_moves_it(self) -> None:
+        on = view(PlanFacts("backrest_sidecar_web", "main", ("/y",)))
+        assert one(container("web"), on=on, default_repo="offsite").plan.repo == "offsite"
+
+    def test_an_explicit_default_that_does_not_exist_is_an_error_and_falls_back(self) -> None:
+        result = rendering(container("web"), default_repo="nope")
+        assert result.plans[0].plan.repo == "main"
+        assert "nope" in result.default_repo_error
+        assert "default-repo-fallback" in codes(result)
+
+    def test_unknown_repo_skips_and_names_what_there_is(self) -> None:
+        result = rendering(container("web", {"repo": "mian"}))
+        assert result.plans == ()
+        (finding,) = result.findings
+        assert finding.code == "unknown-repo"
+        assert "main" in finding.message
+
+    def test_no_repo_at_all(self) -> None:
+        result = rendering(container("web"), on=view(repos=()))
+        assert result.plans == ()
+        assert codes(result) == {"no-repo"}
+
+
+class TestWorkloads:
+    def test_replicas_give_one_plan_with_the_union(self) -> None:
+        replicas = [
+            container(
+                f"d-web-{n}",
+                {"hooks.template": "simple-stop-start"},
+                (volume(f"v{n}"),),
+                compose=("d", "web", str(n)),
+            )
+            for n in (1, 2)
+        ]
+        plan = one(*replicas)
+        assert plan.plan.paths == ("/var/lib/docker/volumes/v1/_data", "/var/lib/docker/volumes/v2/_data")
+        assert plan.containers == ("d-web-1", "d-web-2")
+        assert len(plan.plan.hooks) == 2
+        assert "docker stop d-web-1" in plan.plan.hooks[1].command
+        assert "docker stop d-web-2" in plan.plan.hooks[1].command
+
+    def test_replicas_that_differ_take_the_newest(self) -> None:
+        old = container("d-web-1", {"schedule": "0 1 * * *"}, compose=("d", "web", "1"), created=1)
+        new = container("d-web-2", {"schedule": "0 4 * * *"}, compose=("d", "web", "2"), created=2)
+        result = rendering(new, old)
+        assert result.plans[0].plan.cron == "0 4 * * *"
+        assert "replicas-differ" in codes(result)
+
+    def test_oneoffs_are_ignored(self) -> None:
+        assert rendering(container("d-web-run-1", {COMPOSE_ONEOFF: "True"}, compose=("d", "web"))).plans == ()
+
+    def test_the_newer_of_a_recreate_counts_alone_under_its_final_name(self) -> None:
+        old = container("d-web-1", {"snapshot-start": "echo $SELF"}, compose=("d", "web"), created=1)
+        new = container(
+            "0123456789ab_d-web-1",
+            {"snapshot-start": "echo $SELF", COMPOSE_REPLACE: old.id},
+            compose=("d", "web"),
+            created=2,
+        )
+        plan = one(old, new)
+        assert plan.containers == ("d-web-1",)
+        assert plan.plan.hooks[0].command == "echo d-web-1"
+
+    def test_same_service_of_two_projects(self) -> None:
+        result = rendering(container("a", compose=("a", "web")), container("b", compose=("b", "web")))
+        assert [p.plan.id for p in result.plans] == ["backrest_sidecar_b_web", "backrest_sidecar_web"]
+        assert "plan-id-contested" in codes(result)
+
+    def test_withdrawn(self) -> None:
+        result = rendering(container("web", {"enable": "off"}, enable=False))
+        assert result.withdrawn == {"/web"}
+        assert result.plans == ()
+
+    def test_a_wrong_label_leaves_the_workload_present(self) -> None:
+        owners = {"backrest_sidecar_web": Owner("/web"), "backrest_sidecar_web_db": Owner("/web#db")}
+        result = rendering(container("web", {"enable": "ture"}, enable=False), owners=owners)
+        assert result.plans == ()
+        assert {"/web", "/web#db"} <= result.present
+        (finding,) = (f for f in result.findings if f.skips)
+        assert (finding.label, finding.value) == ("backrest.enable", "ture")
+
+    def test_renamed_by_an_option(self) -> None:
+        owners = {"backrest_sidecar_web": Owner("d/web")}
+        result = rendering(
+            container("d-web-1", compose=("d", "web")), owners=owners, include_project_name=True
+        )
+        assert result.renamed == (("backrest_sidecar_web", "backrest_sidecar_d_web"),)
+
+    def test_odd_name_has_no_id(self) -> None:
+        result = rendering(container("___"))
+        assert codes(result) == {"no-plan-id"}
+
+
+class TestHooks:
+    def test_commands_in_label_order_start_before_end(self) -> None:
+        plan = one(container("web", {"snapshot-start": "a,b", "snapshot-end": "c"})).plan
+        assert [(h.conditions[0], h.command) for h in plan.hooks] == [
+            (SNAPSHOT_START, "a"),
+            (SNAPSHOT_START, "b"),
+            (SNAPSHOT_END, "c"),
+        ]
+
+    def test_a_command_label_switches_the_template_off(self) -> None:
+        plan = one(container("web", {"snapshot-start": "a", "hooks.template": "simple-stop-start"})).plan
+        assert [h.command for h in plan.hooks] == ["a"]
+
+    @pytest.mark.parametrize(
+        ("name", "extra"),
+        [("backrest", {}), ("other", {"image": "garethgeorge/backrest:v1"}), ("sidecar", {})],
+    )
+    def test_template_is_refused_for_what_we_sit_on(self, name: str, extra: dict[str, str]) -> None:
+        guarded = container(name, {"hooks.template": "simple-stop-start"}, **extra)
+        result = rendering(guarded, snapshot={"self_id": guarded.id if name == "sidecar" else ""})
+        assert result.plans[0].plan.hooks == ()
+        assert "template-refused" in codes(result)
+
+    def test_template_is_refused_for_the_network_that_backrest_uses(self) -> None:
+        vpn = container("vpn", {"hooks.template": "simple-stop-start"})
+        backrest = container("backrest", enable=False, network_mode=f"container:{vpn.id}")
+        result = rendering(vpn, backrest)
+        assert "template-refused" in codes(result)
+
+    def test_template_is_refused_for_the_container_that_serves_the_engine(self) -> None:
+        proxy = container("proxy", {"hooks.template": "simple-stop-start"})
+        assert "template-refused" in codes(rendering(proxy, docker_sock="tcp://proxy:2375"))
+        assert "template-refused" not in codes(rendering(proxy))
+
+
+class TestRetention:
+    def test_inexpressible_keep_writes_none_and_says_so(self) -> None:
+        result = rendering(container("web", {"keep": "daily=7,within=30d"}))
+        assert result.plans[0].plan.retention is None
+        assert "keep-inexpressible" in codes(result)
+
+    def test_keep_none(self) -> None:
+        assert one(container("web", {"keep": "none"})).plan.retention is None
+
+    def test_no_default(self) -> None:
+        assert one(container("web"), default_retention="").plan.retention is None
+
+
+class TestVolumeLabels:
+    def test_a_volume_is_left_out_wherever_it_is_mounted(self) -> None:
+        web = container("web", mounts=(volume("a"), volume("cache", "/cache")))
+        cache = Volume("cache", labels={"backrest.enable": "false"})
+        assert one(web, volumes=(cache,)).plan.paths == ("/var/lib/docker/volumes/a/_data",)
+
+    def test_an_enabled_volume_of_an_unlabelled_container_is_backed_up_alone(self) -> None:
+        web = container("web", mounts=(volume("a"), volume("b", "/b")), enable=False)
+        wanted = Volume("b", labels={"backrest.enable": "true"})
+        assert one(web, volumes=(wanted,)).plan.paths == ("/var/lib/docker/volumes/b/_data",)
+
+    def test_a_withdrawn_container_stays_withdrawn(self) -> None:
+        web = container("web", {"enable": "false"}, (volume("b"),), enable=False)
+        assert rendering(web, volumes=(Volume("b", labels={"backrest.enable": "true"}),)).plans == ()
+
+    def test_excludes_of_a_volume_stay_within_it(self) -> None:
+        web = container("web", mounts=(volume("a"), volume("b", "/b")))
+        labelled = Volume("b", labels={"backrest.paths.exclude": "/cache,*.tmp"})
+        assert one(web, volumes=(labelled,)).plan.excludes == (
+            "/var/lib/docker/volumes/b/_data/cache",
+            "/var/lib/docker/volumes/b/_data/**/*.tmp",
+        )
+
+
+class TestNamedPlans:
+    def test_named_plans_inherit_and_get_an_id_of_their_own(self) -> None:
+        web = container("web", {"keep": "last=2", "backrest.db.schedule": "0 5 * * *"})
+        result = rendering(web)
+        plans = {p.plan.id: p.plan for p in result.plans}
+        assert set(plans) == {"backrest_sidecar_web", "backrest_sidecar_web_db"}
+        assert plans["backrest_sidecar_web_db"].cron == "0 5 * * *"
+        assert plans["backrest_sidecar_web_db"].retention == {"policyKeepLastN": 2}
+
+
+def test_both_day_fields_are_told() -> None:
+    assert "both-day-fields" in codes(rendering(container("web", {"schedule": "0 0 13 * 5"})))
+
+
+def test_memo_changes_nothing_and_reuses_what_has_not_changed() -> None:
+    several = tuple(container(f"c{n}", {"schedule": "T 1 * * *"}) for n in range(5))
+    memo = Memo()
+    options = settings()
+    first = render(EngineSnapshot(several), view(), {}, options, memo=memo)
+    second = render(EngineSnapshot((*several[:4], container("new"))), view(), {}, options, memo=memo)
+    fresh = render(EngineSnapshot((*several[:4], container("new"))), view(), {}, options)
+    assert second == fresh
+    reused = {id(p) for p in first.plans} & {id(p) for p in second.plans}
+    assert len(reused) == 4

@@ -1,0 +1,158 @@
+"""The renderer: whenever somebody says "look again", lists the engine, reads config.json, and renders.
+
+The first cause of a quiet period is served at once, so that a person sees the plan before switching windows.
+What follows is gathered: until it has been quiet for ``--debounce``, at most :data:`LONGEST_WINDOW`, and longer
+while a storm goes on, so that a thousand containers cost a handful of passes. Without any message a pass is made
+every ``--interval``. A look that fails is repeated with a growing delay; nothing is concluded from it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Protocol
+
+from sidecar.announce import Announcer
+from sidecar.child import Context
+from sidecar.config_file import ConfigFile
+from sidecar.desired import Desired, path_view
+from sidecar.engine_errors import EngineError
+from sidecar.log import get_logger
+from sidecar.mailbox import Mailbox
+from sidecar.messages import PlansRendered, RendererInbox, Stop, VolumesChanged
+from sidecar.model import EngineSnapshot
+from sidecar.rendering import Basis
+from sidecar.settings import Settings
+
+LONGEST_WINDOW = 2.0
+"""Seconds for which causes are gathered at most, once the first of them was served."""
+
+STORM_WINDOW = 8.0
+"""Windows that fill up double to this: it is a storm, and nobody watches a single container of it."""
+
+LOOK_DEADLINE = 60.0
+"""Seconds within which a look at the engine has answered or failed; engine.py's own deadline is shorter."""
+
+FIRST_RETRY, LONGEST_RETRY = 1.0, 30.0
+
+log = get_logger(__name__)
+
+
+class Looks(Protocol):
+    """What is asked of the engine."""
+
+    def snapshot(self) -> EngineSnapshot:
+        """Return everything the engine has."""
+
+    def invalidate_volumes(self) -> None:
+        """Forget what is remembered of volumes."""
+
+
+class Renderer:
+    """See the module. ``gather`` decides when to look, ``look`` does it; neither knows about the thread."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        engine: Looks,
+        file: ConfigFile,
+        inbox: Mailbox[RendererInbox],
+        outbox: Mailbox[PlansRendered],
+        clock: Callable[[], float],
+        announcer: Announcer,
+    ) -> None:
+        self._settings = settings
+        self._engine = engine
+        self._file = file
+        self._inbox = inbox
+        self._outbox = outbox
+        self._clock = clock
+        self._announcer = announcer
+        self._desired = Desired(settings)
+        self._number = 0
+        self._had_containers = False
+        self._failures = 0
+
+    def run(self, ctx: Context) -> None:
+        """Work until told to stop."""
+        cause = self._clock()
+        window_ends = cause
+        longest = LONGEST_WINDOW
+        while not ctx.stop.is_set():
+            ctx.beat(LOOK_DEADLINE)
+            delay = self._interval(self.look(cause))
+            done = self._clock()
+            ctx.beat(delay + LOOK_DEADLINE)
+            message = self._inbox.take(delay)
+            if message is Stop.STOP:
+                return
+            now = self._clock()
+            cause = now if message is None else message.at
+            self._note(message)
+            window_ends = done + self._settings.debounce
+            if message is None or now >= window_ends:
+                longest = LONGEST_WINDOW
+                continue
+            ctx.beat(STORM_WINDOW + LOOK_DEADLINE)
+            filled = self._gather(now, longest)
+            if filled is None:
+                return
+            longest = min(STORM_WINDOW, longest * 2) if filled else LONGEST_WINDOW
+
+    def _interval(self, succeeded: bool) -> float:
+        if succeeded:
+            self._failures = 0
+            return self._settings.interval
+        self._failures += 1
+        delay = min(LONGEST_RETRY, FIRST_RETRY * 2.0 ** (self._failures - 1))
+        return min(self._settings.interval, delay * random.uniform(0.8, 1.2))  # noqa: S311  # jitter
+
+    def _gather(self, since: float, longest: float) -> bool | None:
+        """Take what comes until it is quiet; return whether the window filled up, None when told to stop."""
+        ends = since + longest
+        while True:
+            room = min(self._settings.debounce, ends - self._clock())
+            if room <= 0:
+                return True
+            message = self._inbox.take(room)
+            if message is Stop.STOP:
+                return None
+            if message is None:
+                return self._clock() >= ends
+            self._note(message)
+
+    def _note(self, message: RendererInbox | Stop | None) -> None:
+        if isinstance(message, VolumesChanged):
+            self._engine.invalidate_volumes()
+
+    def look(self, cause: float) -> bool:
+        """Make one pass; return whether it succeeded.
+
+        Args:
+            cause: Monotonic time of what made us look, for the latency.
+        """
+        try:
+            snapshot = self._engine.snapshot()
+        except EngineError as error:
+            self._announcer.engine_failed(error)
+            return False
+        self._announcer.engine_seen(snapshot)
+        try:
+            current = self._file.current()
+        except self._file.Unusable as error:
+            self._announcer.config_unusable(error)
+            return False
+        state = self._file.state()
+        view = path_view(snapshot, state.view, self._settings)
+        basis = Basis(current.view, state.owners, view)
+        rendering = self._desired.render(snapshot, basis)
+        # An engine that had containers and has none all at once was wiped, or is not the one we knew.
+        suddenly_empty = self._had_containers and not snapshot.containers
+        self._had_containers = self._had_containers or bool(snapshot.containers)
+        if suddenly_empty:
+            rendering = replace(rendering, complete=False)
+        self._number += 1
+        self._announcer.rendered(rendering)
+        self._outbox.replace(PlansRendered(rendering, snapshot, basis, self._number, cause))
+        return True
