@@ -308,6 +308,9 @@ class TestEngine:
         made: str = self.call("POST", f"/containers/create?name={name}", body)["Id"]
         if start:
             self.call("POST", f"/containers/{made}/start")
+            if command is STAYS:
+                pid = self.call("GET", f"/containers/{made}/json")["State"]["Pid"]
+                eventually(lambda: remains.catches(pid, signal.SIGTERM), every=0.001)
         return made
 
     def remove(self, name: str) -> None:

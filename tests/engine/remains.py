@@ -36,6 +36,16 @@ def _is_engine(entry: Path) -> bool:
     return name.startswith(("dockerd", "containerd", "docker-proxy", "runc"))
 
 
+def catches(pid: int, signum: int) -> bool:
+    """Whether the process has a handler for the signal; one that is gone has nothing to wait for."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return True
+    caught = next((int(line.split()[1], 16) for line in lines if line.startswith("SigCgt:")), 0)
+    return bool(caught >> (signum - 1) & 1)
+
+
 def kill_processes(folder: Path, timeout: float = 10.0) -> None:
     """Kill what the engine of ``folder`` left running, and wait until it is gone."""
 
