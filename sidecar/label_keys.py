@@ -174,25 +174,35 @@ def nearest_key(key: str, *, volume: bool = False) -> str:
 
 @lru_cache(maxsize=1024)
 def _nearest_key(key: str, volume: bool) -> str:
-    lowered = re.sub(r"[_:/]", ".", key.lower())
-    if lowered.startswith("backrest-"):
-        lowered = PREFIX + lowered[len(PREFIX) :]
+    if volume and classify(key):
+        return ""
     table = VOLUME_KEYS if volume else KEYS
-    candidates = [entry.key for entry in table]
-    name, _, rest = lowered.removeprefix(PREFIX).partition(".")
+    candidates = [entry.short for entry in table]
+    short = re.sub(r"[_:/]", ".", key[len(PREFIX) :].lower())
+    if not key.startswith(PREFIX):
+        # Another tool's label, unless it is one of ours but for case or separator.
+        found = (
+            nearest(short, candidates, 0.85) if key[len(PREFIX) - 1 : len(PREFIX)] in tuple("._-:/") else ""
+        )
+        return PREFIX + found if found else ""
+    name, _, rest = short.partition(".")
     if rest and not volume and name not in _NO_NAMES and PLAN_NAME.fullmatch(name):
         # Perhaps a label of a named plan, misspelt in its last part.
-        candidates += [f"{PREFIX}{name}.{entry.short}" for entry in table if entry.per_plan]
-    return nearest(lowered, candidates)
+        candidates += [f"{name}.{entry.short}" for entry in table if entry.per_plan]
+    found = nearest(short, candidates)
+    return PREFIX + found if found else ""
 
 
-def nearest(word: str, known: list[str] | tuple[str, ...]) -> str:
-    """Return the one of ``known`` that looks most like ``word``; empty when none comes near."""
+def nearest(word: str, known: list[str] | tuple[str, ...], cutoff: float = 0.72) -> str:
+    """Return the one of ``known`` that looks most like ``word``; empty when none comes near.
+
+    ``cutoff`` is difflib's ratio, 1.0 for equal.
+    """
     if len(word) > _MAX_GUESS:
         return ""
     from difflib import get_close_matches
 
-    return next(iter(get_close_matches(word.lower(), known, n=1, cutoff=0.72)), "")
+    return next(iter(get_close_matches(word.lower(), known, n=1, cutoff=cutoff)), "")
 
 
 def unknown_reason(key: str, *, volume: bool = False) -> str:

@@ -59,7 +59,7 @@ class PlanLabels(BaseModel):
     start_commands: tuple[str, ...] = ()
     end_commands: tuple[str, ...] = ()
     template: bool = False
-    sources: Mapping[str, str] = NO_LABELS
+    sources: dict[str, str] = {}
 
 
 class ContainerLabels(BaseModel):
