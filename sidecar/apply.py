@@ -157,6 +157,9 @@ class Applier:
             return
         if self._by_api():
             self._apply_by_api()
+        elif faults := self._file.preview(self._wanted()).preexisting:
+            # Backrest runs with what it has in memory; stopped now, it would not come up again.
+            self._write_only(owed=f"config.json has faults that are not ours: {faults[0].where} {faults[0].message}")
         else:
             yield from self._apply_by_restart()
 
@@ -166,7 +169,7 @@ class Applier:
         self._announcer.would_write(merge, text=self._settings.log_format == "text")
         self._finish(wish, merge, changed=False)
 
-    def _write_only(self) -> None:
+    def _write_only(self, owed: str = "") -> None:
         wish = self._wanted()
         written = self._file.write(wish)
         self._announcer.merged(written.merge)
@@ -176,9 +179,9 @@ class Applier:
                 "config.write",
                 path=str(self._settings.config),
                 plans=[change.plan_id for change in written.merge.changes],
-                note="Backrest sees it only after a restart; use --apply to have that done",
+                note=owed or "Backrest sees it only after a restart; use --apply to have that done",
             )
-        self._finish(wish, written.merge, changed=written.changed)
+        self._finish(wish, written.merge, changed=written.changed, owed=owed)
 
     def _settle(self) -> Generator[float, None, bool]:
         """Wait until the wish has not changed for ``--apply-settle``; return whether there is nothing left to do."""

@@ -1,0 +1,225 @@
+"""A stage for the writer: a real config.json and state on the disk, a Backrest that only keeps books, a clock to turn.
+
+``FakeBackrest`` is the engine's side of Backrest's container. It reads the file when it is started and refuses a
+document with a plan whose id holds ``bad``, as the real one refuses a plan; so a test sees what Backrest would run with.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from sidecar.announce import Announcer
+from sidecar.apply import Applier
+from sidecar.backrest_api import BackrestApi
+from sidecar.config_file import ConfigFile
+from sidecar.desired import Desired, path_view
+from sidecar.engine_errors import EngineError
+from sidecar.engine_types import ContainerState, Process
+from sidecar.messages import Applied, PlansRendered, Report, WriteFailed
+from sidecar.model import Container, EngineSnapshot
+from sidecar.rendering import Basis
+from sidecar.restart import Restarter
+from sidecar.settings import Settings, resolve
+
+START = 1_790_000_000.0
+CONFIG: dict[str, Any] = {
+    "modno": 3,
+    "version": 6,
+    "instance": "host",
+    "repos": [{"id": "main", "uri": "/repo", "guid": "0" * 64, "password": "s3cret-word"}],
+    "plans": [
+        {
+            "id": "hand-made",
+            "repo": "main",
+            "paths": ["/etc"],
+            "schedule": {"maxFrequencyHours": 4},
+            "new": {"x": 1},
+        }
+    ],
+    "auth": {"disabled": True},
+    "later": {"unknown": ["to", "us"]},
+}
+
+
+class Clock:
+    """Monotonic and wall time that a test turns."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def wall(self) -> float:
+        return START + self.now
+
+    def stamp(self) -> str:
+        return dt.datetime.fromtimestamp(self.wall(), dt.UTC).isoformat().replace("+00:00", "Z")
+
+
+class FakeBackrest:
+    """The container ``backrest`` and what the writer does to it."""
+
+    def __init__(self, config: Path, clock: Clock) -> None:
+        self.config = config
+        self.clock = clock
+        self.calls: list[str] = []
+        self.exists = True
+        self.running = True
+        self.status = "running"
+        self.busy: list[str] = []
+        self.started_at = clock.stamp()
+        self.cache = config.read_bytes() if config.exists() else b"{}"
+        self.log = ""
+        self.fail: dict[str, EngineError] = {}
+        self.on_stop: Callable[[], None] = lambda: None
+        self.restarts = 0
+        self.image_id = "sha256:one"
+        self.name = "backrest"
+
+    def find(self, name: str, /) -> ContainerState | None:
+        self._maybe_fail("find")
+        if not self.exists or name not in {self.name, "b" * 64}:
+            return None
+        status = self.status if self.running or self.status != "running" else "exited"
+        return ContainerState(
+            id="b" * 64,
+            name=self.name,
+            status=status,
+            running=self.running,
+            started_at=self.started_at,
+            image_id=self.image_id,
+            restart_count=self.restarts,
+            exit_code=0 if self.running else 1,
+            tz="UTC",
+        )
+
+    def top(self, container_id: str, /) -> tuple[Process, ...]:
+        self._maybe_fail("top")
+        own = (Process(1, 0, "tini -- /docker-entrypoint /backrest"), Process(2, 1, "/backrest"))
+        return own + tuple(Process(10 + n, 2, name) for n, name in enumerate(self.busy))
+
+    def stop(self, container_id: str, /, timeout: int | None = None) -> None:
+        self.calls.append("stop")
+        self.on_stop()
+        self._maybe_fail("stop")
+        self.running = False
+
+    def start(self, container_id: str, /) -> None:
+        self._maybe_fail("start")
+        self.calls.append("start")
+        self.started_at = self.clock.stamp()
+        raw = self.config.read_bytes()
+        bad = [plan["id"] for plan in orjson.loads(raw).get("plans", []) if "bad" in plan["id"]]
+        if bad:
+            self.running = False
+            fields = orjson.dumps({"error": f"1 error occurred:\n\t* plan {bad[0]}: invalid\n\n"}).decode()
+            self.log = f"2026-01-01T00:00:00Z\tFATAL\terror loading config\t{fields}\n"
+        else:
+            self.running = True
+            self.cache = raw
+
+    def logs(self, container_id: str, /, since: float = 0, tail: int = 200) -> str:
+        return self.log
+
+    def plans(self) -> set[str]:
+        """Ids of the plans that this Backrest runs with."""
+        return {plan["id"] for plan in orjson.loads(self.cache)["plans"]}
+
+    def _maybe_fail(self, call: str) -> None:
+        if call in self.fail:
+            raise self.fail[call]
+
+
+class Stage:
+    """Everything a writer needs, in one directory."""
+
+    def __init__(self, root: Path, config: dict[str, Any] | None = None, **flags: Any) -> None:
+        self.path = root / "config.json"
+        if config is None or config:
+            self.path.write_bytes(orjson.dumps(config or CONFIG, option=orjson.OPT_INDENT_2))
+        self.clock = Clock()
+        given = {"config": str(self.path), "apply": True, "config-mode": "preserve"}
+        given |= {name.replace("_", "-"): value for name, value in flags.items()}
+        self.settings: Settings = resolve("daemon", given, {})
+        self.backrest = FakeBackrest(self.path, self.clock)
+        self.reports: list[Report] = []
+        self.number = 0
+        self.desired = Desired(self.settings)
+        self.api: Callable[[], BackrestApi] | None = None
+        self.reborn()
+
+    def reborn(self, *, patient: bool = True) -> None:
+        """The process died and is started anew: nothing but the disk remains."""
+        self.file = ConfigFile(self.settings, now=self.clock.wall)
+        self.restarter = Restarter(
+            self.settings,
+            self.file,
+            self.backrest,
+            lambda: (),
+            api=self.api,
+            clock=self.clock,
+            now=self.clock.wall,
+            patient=patient,
+        )
+        self.applier = Applier(
+            self.settings,
+            self.file,
+            Announcer(),
+            self.restarter,
+            self.api,
+            clock=self.clock,
+            pause=self.sleep,
+            report=self.reports.append,
+            patient=patient,
+        )
+
+    def sleep(self, seconds: float) -> None:
+        self.clock.now += seconds
+
+    def want(self, *containers: Container, complete: bool = True) -> PlansRendered:
+        snapshot = EngineSnapshot(containers)
+        state = self.file.state()
+        basis = Basis(self.file.current().view, state.owners, path_view(snapshot, state.view, self.settings))
+        self.number += 1
+        rendering = self.desired.render(snapshot, basis)
+        wish = PlansRendered(rendering, snapshot, basis, self.number, self.clock())
+        self.applier.want(wish)
+        return wish
+
+    def run(self, longest: float = 1000.0) -> None:
+        """Step until nothing is due, turning the clock as far as each step asks for."""
+        ends = self.clock.now + longest
+        due = self.applier.step()
+        while due is not None and due <= ends:
+            self.clock.now = max(self.clock.now, due)
+            due = self.applier.step()
+        self.clock.now = max(self.clock.now, min(ends, due)) if due is not None else self.clock.now
+
+    def document(self) -> dict[str, Any]:
+        return orjson.loads(self.path.read_bytes())  # type: ignore[no-any-return]  # an object, as every test writes it
+
+    def plans(self) -> set[str]:
+        return {plan["id"] for plan in self.document().get("plans", [])}
+
+    def edit(self, change: Callable[[dict[str, Any]], None]) -> None:
+        """Another program saves the file, as an editor does."""
+        data = self.document()
+        change(data)
+        temporary = self.path.with_name("editor.tmp")
+        temporary.write_bytes(orjson.dumps(data, option=orjson.OPT_INDENT_2))
+        temporary.replace(self.path)
+
+    @property
+    def applied(self) -> Applied:
+        return [report for report in self.reports if isinstance(report, Applied)][-1]
+
+    @property
+    def failed(self) -> WriteFailed | None:
+        found = [report for report in self.reports if isinstance(report, WriteFailed)]
+        return found[-1] if found else None
