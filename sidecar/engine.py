@@ -7,10 +7,10 @@ thread has a connection of its own, made when it is first needed and again after
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from sidecar.engine_errors import EngineError
-from sidecar.engine_events import Event, EventWindow
+from sidecar.engine_events import EventWindow
 from sidecar.engine_http import Connection
 from sidecar.engine_ops import Operations
 from sidecar.engine_snapshot import Snapshots
@@ -18,7 +18,7 @@ from sidecar.engine_swarm import Swarm
 from sidecar.engine_types import EngineInfo
 from sidecar.model import EngineSnapshot
 
-__all__ = ["Engine", "EngineError", "Event"]
+__all__ = ["Engine", "EngineError"]
 
 LIST_TIMEOUT = 30.0
 """Seconds for a listing: an engine with thousands of containers and a busy disk needs more than for a call."""
@@ -108,10 +108,6 @@ class Engine(Operations):
         with self._window_lock:
             self._window = opened
         return opened
-
-    def watch(self, since: str = "", window: float = 20.0) -> Iterator[Event]:
-        """Yield the events of one window; see :meth:`events`."""
-        yield from self.events(since, window)
 
     def close_events(self) -> None:
         """End the open event window from any thread; harmless without one."""

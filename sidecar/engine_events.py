@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
@@ -13,6 +12,7 @@ import orjson
 
 from sidecar.engine_errors import EngineError
 from sidecar.engine_http import Connection, Stream
+from sidecar.engine_types import Event
 
 FILTERS: Final = {
     "type": ["container", "volume", "service"],
@@ -24,23 +24,6 @@ FILTERS: Final = {
 
 GRACE: Final = 5.0
 """Seconds after the end of its window at which a silent stream counts as hung."""
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One event.
-
-    Attributes:
-        type: ``container``, ``volume`` or ``service``.
-        action: ``create``, ``destroy``, …
-        subject: Name of the container, volume or service, or its id where it has none.
-        stamp: Its time as ``seconds.nanoseconds``, for ``since``.
-    """
-
-    type: str
-    action: str
-    subject: str
-    stamp: str
 
 
 class EventWindow:
@@ -101,6 +84,11 @@ class EventWindow:
                 "did the engine stop, or does a proxy cut long connections?",
             )
         self.since = max(self.since, f"{self._until - 1:.9f}", key=float)
+
+    @property
+    def closed(self) -> bool:
+        """Whether ``close`` was called."""
+        return self._closed
 
     def close(self) -> None:
         """End it from any thread; harmless when repeated."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -69,9 +69,10 @@ class Stream:
     ends normally only where the engine ended it, or after ``close``.
     """
 
-    def __init__(self, response: requests.Response, host: str) -> None:
+    def __init__(self, response: requests.Response, host: str, lost: Callable[[], None]) -> None:
         self._response = response
         self._host = host
+        self._lost = lost
         self._closed = threading.Event()
         # The public way of docker-py to shut the socket down under a blocked reader.
         self._chunks = response.iter_content(chunk_size=None)
@@ -93,6 +94,7 @@ class Stream:
         except (requests.RequestException, OSError, ValueError, AttributeError) as error:
             # Closed under the reader's feet, urllib3 raises nearly anything.
             if not self.closed:
+                self._lost()
                 raise from_exception(error, self._host) from error
         finally:
             self.close()
@@ -202,7 +204,7 @@ class Connection:
             except (requests.RequestException, OSError) as error:
                 raise from_exception(error, self.host) from error
             raise from_status(response.status_code, answer, method, path)
-        return Stream(response, self.host)
+        return Stream(response, self.host, self.drop)
 
     def date(self) -> str:
         """Return the ``Date`` header of a ping: the engine's own clock. Raises :class:`EngineError`.

@@ -143,6 +143,23 @@ class RunSpec:
     auto_remove: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event.
+
+    Attributes:
+        type: ``container``, ``volume`` or ``service``.
+        action: ``create``, ``destroy``, …
+        subject: Name of the container, volume or service, or its id where it has none.
+        stamp: Its time as ``seconds.nanoseconds``, for ``since``.
+    """
+
+    type: str
+    action: str
+    subject: str
+    stamp: str
+
+
 SwarmRole = Literal["none", "worker", "manager"]
 
 
