@@ -82,7 +82,7 @@ test: $(DEV_DEPS) ## Unit, contract and engine tests, in at most five minutes: P
 	@$(PY) -m pytest -m "not torture and not image" $(PYTEST_ARGS)
 
 test-image: $(DEV_DEPS) ## Build the image on a base made with debootstrap and run it (root, some minutes)
-	@$(PY) -m pytest -m image $(PYTEST_ARGS)
+	@$(PY) -m pytest -m image -rP $(PYTEST_ARGS)
 
 cov: $(DEV_DEPS) ## The tests again, with the lines and branches they reach
 	@$(PY) -m coverage run -m pytest -m "not torture and not image" $(PYTEST_ARGS)

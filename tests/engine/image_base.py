@@ -10,13 +10,17 @@ import os
 import shutil
 import subprocess
 import tarfile
+import tempfile
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
+from tests.engine.harness import TestEngine
+
 ROOT = Path(__file__).parents[2]
-BASE, IMAGE = "sidecar-test-base:latest", "sidecar-test:latest"
+BASE, IMAGE, DOUBLE = "sidecar-test-base:latest", "sidecar-test:latest", "sidecar-test-double:latest"
 PACKAGES = "python3,python3-venv,ca-certificates"
 BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 PASSED_ON = (
@@ -42,27 +46,6 @@ class Built:
     tag: str
     added: int
     seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Docker:
-    """The docker client, spoken to one engine."""
-
-    host: str
-
-    def run(self, *args: str, check: bool = True, timeout: float = 300) -> subprocess.CompletedProcess[str]:
-        """Run one command of the client; with ``check`` its failure is raised with what it said."""
-        env = {**os.environ, "DOCKER_HOST": self.host, "DOCKER_BUILDKIT": "0"}
-        done = subprocess.run(
-            ["docker", *args], capture_output=True, text=True, env=env, timeout=timeout, check=False
-        )
-        if check and done.returncode:
-            raise AssertionError(f"docker {' '.join(args)}: {done.returncode}\n{done.stdout}{done.stderr}")
-        return done
-
-    def say(self, *args: str) -> str:
-        """Run one command; return what it printed, stripped."""
-        return self.run(*args).stdout.strip()
 
 
 def base_archive(directory: Path) -> Path:
@@ -107,16 +90,36 @@ def _without_packages(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
     return None if member.isfile() and member.name.startswith(waste) else member
 
 
-def build(docker: Docker, directory: Path) -> Built:
-    """Build the image of this tree on the debootstrap base, as ``make docker-build`` would."""
-    docker.run("import", str(base_archive(directory)), BASE)
-    arguments: Sequence[str] = [f"BASE={BASE}", f"PIP_CERT={BUNDLE}", "VERSION=0.0.1-test"]
-    arguments = [*arguments, *(f"{name}={os.environ[name]}" for name in PASSED_ON if os.environ.get(name))]
+def build(engine: TestEngine, directory: Path) -> Built:
+    """Build the image of this tree on the debootstrap base, as ``make docker-build`` would.
+
+    The older builder is asked for: BuildKit is a program of its own, which need not be there.
+    """
+    engine.docker("import", str(base_archive(directory)), BASE)
+    arguments = [f"BASE={BASE}", f"PIP_CERT={BUNDLE}", "VERSION=0.0.1-test"]
+    arguments += [f"{name}={os.environ[name]}" for name in PASSED_ON if os.environ.get(name)]
     flags = [part for argument in arguments for part in ("--build-arg", argument)]
     before = time.monotonic()
-    docker.run("build", "--network", "host", *flags, "-t", IMAGE, str(ROOT), timeout=600)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DOCKER_BUILDKIT", "0")
+        engine.docker("build", "--network", "host", *flags, "-t", IMAGE, str(ROOT), timeout=600)
     seconds = time.monotonic() - before
-    added = int(docker.say("image", "inspect", "-f", "{{.Size}}", IMAGE)) - int(
-        docker.say("image", "inspect", "-f", "{{.Size}}", BASE)
-    )
-    return Built(IMAGE, added, seconds)
+    base, ours = (int(engine.call("GET", f"/images/{tag}/json")["Size"]) for tag in (BASE, IMAGE))
+    return Built(IMAGE, ours - base, seconds)
+
+
+def build_double(engine: TestEngine) -> None:
+    """Make an image in which the double of Backrest runs, named and found like the real one."""
+    with tempfile.TemporaryDirectory() as directory:
+        context = Path(directory)
+        (context / "tests").mkdir()
+        for source in sorted(ROOT.glob("tests/*double*.py")):
+            shutil.copy(source, context / "tests")
+        (context / "tests" / "__init__.py").touch()
+        (context / "Dockerfile").write_text(
+            f"FROM {BASE}\nCOPY tests /backrest/tests\nWORKDIR /backrest\nENV BACKREST_PORT=0.0.0.0:9898\n"
+            'ENTRYPOINT ["python3", "-m", "tests.backrest_double"]\n'
+        )
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("DOCKER_BUILDKIT", "0")
+            engine.docker("build", "-t", DOUBLE, directory)
