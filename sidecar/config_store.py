@@ -10,9 +10,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from sidecar.lock import ConfigLock
 from sidecar.model import NO_LABELS
 from sidecar.recovery import Recovered
 from sidecar.replacement import Replaced, Replacement
+from sidecar.store_errors import Changed
 
 NO_EXCHANGE = (
     "The filesystem of {path} cannot exchange two files (renameat2): an edit by another program in the "
@@ -60,6 +62,8 @@ class ConfigStore:
         self._fs = fs or Fs()
         self._intents = IntentFile(self._fs, state_dir)
         self._exchange: bool | None = None
+        self._token = ""
+        self._unfinished = False
         self._vouched: Fingerprint | None = None
 
     @property
@@ -78,19 +82,13 @@ class ConfigStore:
             ConfigUnreadable: With what is wrong, where, and what to do.
         """
         real = self._real()
-        try:
-            directory = self._fs.open_dir(str(real.parent))
-        except OSError as error:
-            raise store_errors.unreadable(error, self.path) from error
-        try:
+        if self.path.is_symlink() and not real.exists():
+            raise store_errors.unreadable(FileNotFoundError(errno.ENOENT, ""), self.path)
+        with self._opened(real) as directory:
             loaded = load(self._fs, directory, real)
-        finally:
-            self._fs.close(directory)
-        if real == self.path:
+        if not self.path.is_symlink():
             return loaded
-        note = LINKED.format(path=self.path, real=real)
-        mark = loaded.fingerprint
-        return Loaded(loaded.raw, mark, real, loaded.mode, loaded.uid, loaded.gid, (note,))
+        return replace(loaded, notes=(LINKED.format(path=self.path, real=real),))
 
     def changed_since(self, mark: Fingerprint) -> bool:
         """Return whether the file may be another version than ``mark``; one ``stat`` in nearly all cases.
@@ -137,6 +135,7 @@ class ConfigStore:
                 raise store_errors.unreadable(error, self.path) from error
             except OSError as error:
                 raise store_errors.not_writable(error, real) from error
+            way = Replacement(self._fs, directory, real, old_fd, self._intents, self._exchange is not False)
             try:
                 self._make_state_dir()
                 way = Replacement(
@@ -146,6 +145,7 @@ class ConfigStore:
             except OSError as error:
                 raise store_errors.not_writable(error, real) from error
             finally:
+                self._token, self._unfinished = way.token, way.unfinished
                 self._fs.close(old_fd)
         if done.undo is not None:
             if self._exchange is None and not way.exchanged:
@@ -156,13 +156,13 @@ class ConfigStore:
     def settle(self) -> None:
         """Forget the intent record: the caller has saved what the last replacement or recovery told it.
 
-        Raises:
-            NotWritable: The record could not be cleared.
+        A record that cannot be cleared is handed out once more at the next start, which is why a payload must
+        be such that applying it twice does no harm.
         """
-        try:
+        if self._unfinished:
+            return
+        with suppress(OSError):
             self._intents.clear()
-        except OSError as error:
-            raise store_errors.not_writable(error, self._state_dir) from error
 
     def recover(self) -> Recovered:
         """Finish or undo what a killed process left behind; call it once at start, under the lock.
@@ -185,6 +185,7 @@ class ConfigStore:
         except OSError as error:
             raise store_errors.not_writable(error, real) from error
         finally:
+            self._unfinished = False
             self._fs.close(directory)
 
     def list_undo(self) -> tuple[undo.UndoCopy, ...]:
@@ -210,10 +211,19 @@ class ConfigStore:
             return copy, load(self._fs, directory, copy.path).raw
 
     def _finish_earlier(self, directory: int, real: Path) -> tuple[str, ...]:
-        """Work off what an earlier replacement of this process could not clean up."""
-        if not recovery.leftovers(self._fs.listdir(directory), real.name):
+        """Work off what an earlier replacement could not clean up, ours or that of a killed sidecar."""
+        if not (self._intents.pending() or recovery.leftovers(self._fs.listdir(directory), real.name)):
             return ()
-        return recovery.recover(self._fs, directory, real, self._intents, self._clock()).notes
+        recovered = recovery.recover(self._fs, directory, real, self._intents, self._clock())
+        self._unfinished = False
+        if recovered.written and recovered.token != self._token:
+            self.settle()
+            raise Changed(
+                f"{real} was replaced by another sidecar, which was killed before it saved its state.",
+                recovered.kept,
+                recovered.payload,
+            )
+        return recovered.notes
 
     def _make_state_dir(self) -> None:
         self._state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)

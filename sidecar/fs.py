@@ -41,8 +41,12 @@ class Fs:
         return os.open(name, os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW, dir_fd=dir_fd)
 
     def close(self, fd: int) -> None:
-        """Close a descriptor."""
-        os.close(fd)
+        """Close a descriptor. Never raises what a disk may answer: what counts was synced before."""
+        try:
+            os.close(fd)
+        except OSError as error:
+            if error.errno == errno.EBADF:
+                raise
 
     def read(self, fd: int, limit: int) -> bytes:
         """Return the file's content from its beginning, at most ``limit`` bytes."""

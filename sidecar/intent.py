@@ -8,7 +8,6 @@ synced, and a torn one fails its digest.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -126,6 +125,13 @@ class IntentFile:
             return None
         return _decode(body)
 
+    def pending(self) -> bool:
+        """Return whether there may be a record; one ``stat``. Raises OSError."""
+        try:
+            return self._fs.stat_path(str(self._path)).st_size > 0
+        except FileNotFoundError:
+            return False
+
     def clear(self) -> None:
         """Forget the record, for good: it is synced, or a power cut could hand the payload out again.
 
@@ -146,11 +152,6 @@ class IntentFile:
             return
         finally:
             self._fs.close(directory)
-
-    @property
-    def path(self) -> str:
-        """Where the record lies, for messages."""
-        return os.fspath(self._path)
 
 
 def _decode(body: bytes) -> Intent | None:

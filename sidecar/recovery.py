@@ -16,7 +16,6 @@ from sidecar import swap
 from sidecar.fingerprint import Fingerprint, Loaded, load
 from sidecar.fs import Fs
 from sidecar.intent import Intent, IntentFile, staged_prefix, swap_prefix
-from sidecar.model import NO_LABELS
 from sidecar.replacement import drop_ours, keep_aside, retire
 from sidecar.store_errors import ConfigUnreadable
 
@@ -28,6 +27,7 @@ class Recovered:
     Attributes:
         written: A replacement took place whose caller never said that its state was saved.
         payload: What that caller had put into the intent record.
+        token: The random part of that replacement's temporary names.
         removed: How many temporary files of ours were removed.
         restored: Another writer's edit, displaced by our file, was put back.
         kept: Other writers' versions that now lie beside the file and are in nobody's merge.
@@ -36,6 +36,7 @@ class Recovered:
 
     written: bool = False
     payload: Mapping[str, Any] = field(default_factory=dict)
+    token: str = ""
     removed: int = 0
     restored: bool = False
     kept: tuple[Path, ...] = ()
@@ -61,7 +62,10 @@ def recover(fs: Fs, dir_fd: int, path: Path, intents: IntentFile, now: float) ->
     Raises:
         OSError: A system call failed; another call goes on from there.
     """
-    return _Recovery(fs, dir_fd, path, intents, now).run()
+    try:
+        return _Recovery(fs, dir_fd, path, intents, now).run()
+    except swap.Stuck as stuck:
+        raise stuck.error from stuck
 
 
 class _Recovery:
@@ -97,9 +101,14 @@ class _Recovery:
                 self._removed += 1
         if left:
             self._fs.fsync(self._dir)
-        payload = intent.payload if intent is not None and written else NO_LABELS
         return Recovered(
-            written, payload, self._removed, self._restored, tuple(self._kept), self._notes(written=written)
+            written=written,
+            payload=intent.payload if intent is not None and written else {},
+            token=intent.token if intent is not None and written else "",
+            removed=self._removed,
+            restored=self._restored,
+            kept=tuple(self._kept),
+            notes=self._notes(written=written),
         )
 
     def _finish(self, intent: Intent) -> bool:

@@ -56,6 +56,8 @@ class Replacement:
 
     Attributes:
         exchanged: Whether the exchange was used, once :meth:`run` has returned.
+        token: The random part of the temporary names.
+        unfinished: Whether the intent record has to stay, because a file still lies at its temporary name.
     """
 
     def __init__(
@@ -67,6 +69,8 @@ class Replacement:
         self._old = old_fd
         self._intents = intents
         self.exchanged = try_exchange
+        self.unfinished = False
+        self.token = secrets.token_hex(8)
 
     def run(
         self, new: bytes, expected: Fingerprint, mode: int | None, now: float, payload: Mapping[str, Any]
@@ -93,7 +97,7 @@ class Replacement:
         names = self._fs.listdir(self._dir)
         planned = Fingerprint(0, 0, 0, 0, 0, content)
         undo_name = undo.new_name(names, self._path, now)
-        intent = Intent(secrets.token_hex(8), self._path.name, undo_name, expected, planned, payload)
+        intent = Intent(self.token, self._path.name, undo_name, expected, planned, payload)
         new_fd = self._fs.create(self._dir, intent.staged)
         try:
             missed = self._fill(new_fd, new, status, mode)
@@ -135,6 +139,9 @@ class Replacement:
                 return swap.by_exchange(self._fs, self._dir, self._path, intent, self._old)
             except swap.NotOurs as error:
                 raise self._changed(intent, now, stray=error.stray) from error
+            except swap.Stuck as stuck:
+                self.unfinished = True
+                raise store_errors.stuck(stuck.error, self._path, intent.swap) from stuck
             except swap.ExchangeUnsupported:
                 self.exchanged = False
         self._copy_old(intent)
@@ -174,7 +181,9 @@ class Replacement:
         """Name the old file as the undo copy, sync, prune. The new file stands: nothing may raise here."""
         try:
             if self.exchanged:
+                self.unfinished = True
                 retire(self._fs, self._dir, self._old, intent)
+                self.unfinished = False
             self._fs.fsync(self._dir)
             prune(self._fs, self._dir, self._path)
         except OSError as error:

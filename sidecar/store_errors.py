@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 Kind = Literal[
     "missing", "dangling", "directory", "not-regular", "permission", "too-large", "unstable", "unreadable"
@@ -33,11 +34,16 @@ class Changed(StoreError):
 
     Attributes:
         kept: Versions of another writer that had to be put aside, see ``undo``; nearly always empty.
+        payload: What the state has to say of a write by another sidecar that was killed before it could save
+            it; nearly always None.
     """
 
-    def __init__(self, message: str, kept: tuple[Path, ...] = ()) -> None:
+    def __init__(
+        self, message: str, kept: tuple[Path, ...] = (), payload: Mapping[str, Any] | None = None
+    ) -> None:
         super().__init__(message)
         self.kept = kept
+        self.payload = payload
 
 
 class NotWritable(StoreError):
@@ -79,6 +85,16 @@ def not_writable(error: OSError, path: Path) -> NotWritable:
         )
     advice = _ADVICE.get(code, "The old file stands unchanged")
     return NotWritable(code, f"{path} was not replaced, the old file stands: {os.strerror(code)}. {advice}.")
+
+
+def stuck(error: OSError, path: Path, swap: str) -> NotWritable:
+    """Return the exception for an edit of another program that could not be put back at once."""
+    return NotWritable(
+        error.errno or 0,
+        f"{path} was edited by another program while it was being replaced, and that edit could not be put back: "
+        f"{os.strerror(error.errno or 0)}. It is safe in {path.with_name(swap)}; the next attempt, or the next "
+        "start, puts it back.",
+    )
 
 
 def owner_kept_out(error: OSError, path: Path, uid: int, gid: int) -> NotWritable:

@@ -37,6 +37,18 @@ class NotOurs(Exception):
         self.stray = stray
 
 
+class Stuck(Exception):
+    """Our file stands where another writer's edit has to go back, which lies at the temporary name.
+
+    Attributes:
+        error: What the system answered to the way back.
+    """
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
 @dataclass(frozen=True, slots=True)
 class Window:
     """How long config.json was unguarded: from the last look at it to the end of the swap, in nanoseconds."""
@@ -61,8 +73,8 @@ def by_exchange(fs: Fs, dir_fd: int, path: Path, intent: Intent, old_fd: int) ->
         Changed: Seen before the exchange; nothing was touched.
         NotOurs: Seen after it; the edit of the other writer stands.
         ExchangeUnsupported: Nothing was touched.
-        OSError: The exchange failed; nothing was touched. After a failed way back the intent record stays
-            for recovery.
+        OSError: A call failed; the old file stands.
+        Stuck: A call failed on the way back; recovery has to try it again.
     """
     expected = intent.old
     began = fs.ticks_ns()
@@ -76,9 +88,14 @@ def by_exchange(fs: Fs, dir_fd: int, path: Path, intent: Intent, old_fd: int) ->
         if error.errno in exchange.UNSUPPORTED:
             raise ExchangeUnsupported from error
         raise
-    came_out = fs.lstat(dir_fd, intent.swap)
-    ended = fs.ticks_ns()
-    if not (expected.same_content_stamp(came_out) and _reads(fs, old_fd, expected)):
+    try:
+        came_out = fs.lstat(dir_fd, intent.swap)
+        ended = fs.ticks_ns()
+        as_read = expected.same_content_stamp(came_out) and _reads(fs, old_fd, expected)
+    except OSError:  # what cannot be proved does not count
+        put_back(fs, dir_fd, intent, intent.new.same_content_stamp)
+        raise
+    if not as_read:
         raise NotOurs(stray=put_back(fs, dir_fd, intent, intent.new.same_content_stamp))
     return Window(ended - began)
 
@@ -118,11 +135,24 @@ def put_back(fs: Fs, dir_fd: int, intent: Intent, is_ours: IsOurs) -> bool:
         Whether the temporary name holds a foreign version in the end (to be kept), not our own file.
 
     Raises:
-        OSError: The exchange failed, and the temporary name holds a foreign version.
+        Stuck: A call failed twice, and the temporary name holds a foreign version.
     """
+    try:
+        return _put_back(fs, dir_fd, intent, is_ours)
+    except OSError:
+        pass
+    try:  # nothing but this can help, so a passing error gets a second chance
+        return _put_back(fs, dir_fd, intent, is_ours)
+    except OSError as error:
+        raise Stuck(error) from error
+
+
+def _put_back(fs: Fs, dir_fd: int, intent: Intent, is_ours: IsOurs) -> bool:
     previous: tuple[int, ...] | None = None
     while True:
-        put = _identity(fs.lstat(dir_fd, intent.swap))
+        put = fs.lstat(dir_fd, intent.swap)
+        if is_ours(put):
+            return False  # an earlier try got this far
         try:
             fs.exchange(dir_fd, intent.swap, intent.name)
         except OSError as error:
@@ -134,7 +164,7 @@ def put_back(fs: Fs, dir_fd: int, intent: Intent, is_ours: IsOurs) -> bool:
             return False
         if _identity(out) == previous:
             return True
-        previous = put
+        previous = _identity(put)
 
 
 def _identity(status: os.stat_result) -> tuple[int, ...]:
