@@ -112,6 +112,7 @@ class Helpers:
         self._monotonic = monotonic
         self._clock = clock
         self._count = 0
+        self._adopted: list[str] = []
 
     def prepare(self, image: str) -> None:
         """Pull an image that the engine does not have; better now than with containers down.
@@ -163,10 +164,26 @@ class Helpers:
             follower.close()
             return Ended(code, tuple(lines))
         finally:
-            if end_all(self._engine, (name,), self._run, rest=self._rest, monotonic=self._monotonic):
-                self._log.error("helper.left", container=name)
+            names = (name, *self._adopted)
+            self._adopted.clear()
+            left = end_all(self._engine, names, self._run, rest=self._rest, monotonic=self._monotonic)
+            if left:
+                self._log.error("helper.left", containers=left)
             else:
-                self._forget(name)
+                self._forget(names)
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether a stop signal has come."""
+        return self._signals.stopped()
+
+    def adopt(self, container: str) -> None:
+        """Journal a container that one of ours has started, so that it is ended with it."""
+        self._adopted.append(container)
+        try:
+            self._journal.helper(container)
+        except JournalError as error:
+            self._log.warn("journal.failed", reason=str(error))
 
     def _patiently(self, future: Future[T], doing: str, watch: Callable[[], None] | None = None) -> T:
         """Return what a call gives, and hear a stop signal while it is under way."""
@@ -201,8 +218,9 @@ class Helpers:
         if text.strip() and not quiet:
             self._log.info(f"{purpose}.output", line=text)
 
-    def _forget(self, name: str) -> None:
+    def _forget(self, names: tuple[str, ...]) -> None:
         try:
-            self._journal.helper(name, gone=True)
+            for name in names:
+                self._journal.helper(name, gone=True)
         except JournalError as error:
             self._log.warn("journal.failed", reason=str(error))

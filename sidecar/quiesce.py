@@ -55,12 +55,14 @@ class Target:
         needs: Ids of the other targets that it needs, directly or through containers that stay up.
         grace: Seconds that it may take to stop.
         why: Why it is taken down, when it does not carry the label itself.
+        host: Id of the target whose network it uses; empty for none.
     """
 
     container: Container
     needs: tuple[str, ...] = ()
     grace: float = ENGINE_GRACE
     why: str = ""
+    host: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,7 @@ class QuiescePlan:
         level: dict[str, int] = {}
         out: list[list[Target]] = []
         for target in self.targets:
-            mine = max((level[need] + 1 for need in target.needs), default=0)
+            mine = max((level[need] + 1 for need in target.needs if need in level), default=0)
             level[target.container.id] = mine
             if mine == len(out):
                 out.append([])
@@ -168,6 +170,7 @@ def plan(
             chosen[container.id] = container
     if mode == "stop":
         _add_guests(snapshot.containers, chosen, details, protected, choice)
+    hosts = network_hosts(snapshot.containers)
     order, cut = needs(snapshot.containers, chosen)
     targets = tuple(
         Target(
@@ -175,6 +178,7 @@ def plan(
             needs=tuple(n for n in order if n in order[i]),
             grace=_grace(details[i], timeout),
             why=choice.why.get(i, ""),
+            host=hosts[i] if hosts.get(i) in chosen and mode == "stop" else "",
         )
         for i in order
     )

@@ -12,9 +12,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
+from sidecar.engine_errors import EngineError
+from sidecar.engine_types import ContainerState
 from sidecar.journal_book import OWED, Entry, JournalError, State
 from sidecar.log import Log
-from sidecar.switch import Fate, Result, Switch
+from sidecar.model import EngineSnapshot
+from sidecar.switch import Fate, Result, Switch, heir_of
 
 TICK = 0.5
 BEAT = 30.0
@@ -25,6 +28,16 @@ class Notes(Protocol):
 
     def note(self, ids: Iterable[str], state: State) -> None:
         """Append a state, synced."""
+
+
+class Looker(Protocol):
+    """What looks at the engine."""
+
+    def snapshot(self) -> EngineSnapshot:
+        """List everything."""
+
+    def find(self, name: str, /) -> ContainerState | None:
+        """Inspect one container; None when there is none."""
 
 
 class QuiesceError(Exception):
@@ -57,8 +70,7 @@ class Quiescer:
         monotonic: Monotonic time in seconds.
 
     Attributes:
-        failures: One sentence for each container that could not be brought back.
-        oddities: One sentence for each that came back in an odd way.
+        oddities: One sentence for each container that came back in an odd way.
     """
 
     def __init__(
@@ -82,7 +94,7 @@ class Quiescer:
         self._clock = clock
         self._down_since: dict[str, float] = {}
         self._downtime: dict[str, float] = {}
-        self.failures: list[str] = []
+        self._failures: dict[str, str] = {}
         self.oddities: list[str] = []
 
     @property
@@ -91,6 +103,11 @@ class Quiescer:
         now = self._monotonic()
         open_ = {i: self._downtime.get(i, 0.0) + now - since for i, since in self._down_since.items()}
         return {self._entries[i].name: round(s, 3) for i, s in ({**self._downtime, **open_}).items()}
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """One sentence for each container that could not be brought back."""
+        return tuple(self._failures.values())
 
     @property
     def owed(self) -> tuple[Entry, ...]:
@@ -160,16 +177,51 @@ class Quiescer:
                 working[self._submit(up, entry)] = entry
             self._ups(working)
 
+    def verify(self, engine: Looker) -> None:
+        """Look once more at everything that was brought back: what went down again at once is tried once more.
+
+        A stop that the engine finished late, or a program that ends because what it needs was not there yet.
+        """
+        try:
+            standing = engine.snapshot()
+        except EngineError as error:
+            self._log.warn("quiesce.unverified", reason=str(error))
+            return
+        by_id = {c.id: c for c in standing.containers}
+        down: dict[str, str] = {}
+        for i, entry in self._entries.items():
+            if entry.state is State.STARTED:
+                found = by_id.get(i) or heir_of(entry, standing)
+                if found is not None and found.state in {"created", "exited", "dead"}:
+                    down[i] = found.id
+        if not down:
+            return
+        for i in down:
+            self._entries[i] = replace(self._entries[i], state=State.STOPPED)
+        self.bring_up(down)
+        for i, found_id in down.items():
+            name = self._entries[i].name
+            try:
+                state = engine.find(found_id)
+            except EngineError:
+                continue
+            # One that ended well (a job that is done) is no failure.
+            if self._entries[i].state is State.STARTED and state and not state.running and state.exit_code:
+                again = "was started and went down again by itself"
+                self._failures[i] = f"{name} {again}; see `docker logs {name}`"
+                self._log.error("quiesce.start_failed", container=name, reason="it went down again by itself")
+
     def _ups(self, working: dict[Future[Result], Entry]) -> None:
         started: list[str] = []
         for entry, result in self._over(working):
             if result.fate is Fate.FAILED:
-                self.failures.append(f"{entry.name} {result.reason}")
+                self._failures[entry.id] = f"{entry.name} {result.reason}"
                 self._log.error("quiesce.start_failed", container=entry.name, reason=result.reason)
                 continue
+            self._failures.pop(entry.id, None)
             self._closed(entry.id)
             if result.fate is Fate.GONE:
-                self.failures.append(f"{entry.name} {result.reason}")
+                self._failures[entry.id] = f"{entry.name} {result.reason}"
                 self._log.error("quiesce.start_failed", container=entry.name, reason=result.reason)
                 self._set([entry.id], State.GONE)
                 continue

@@ -1,0 +1,69 @@
+"""How a backup run ended, for the exit code and for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sidecar.backup_job import Job
+from sidecar.log import mask
+from sidecar.quiesce import QuiescePlan
+
+DONE, NOTHING, FAILED = 0, 2, 3
+"""Exit codes: done; nothing to do, or a dry run; failure or partial failure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a run came to.
+
+    Attributes:
+        downtime: Container name → seconds from being told to stop until it ran again.
+        backed_up: What was backed up, one line each.
+        forgotten: Name → number of snapshots that retention removed.
+        problems: Why the run is no success, one sentence each.
+        refused: Containers that ask to be quiesced and must not be, with the reason.
+    """
+
+    downtime: Mapping[str, float]
+    backed_up: tuple[str, ...] = ()
+    forgotten: Mapping[str, int] | None = None
+    problems: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended: the exit code (contract: 0 done, 2 nothing to do or a dry run, 3 failure) and the rest."""
+
+    exit_code: int
+    summary: Summary
+
+
+def sum_up(job: Job, quiesce: QuiescePlan) -> Outcome:
+    """Return how a run ended, and say it."""
+    findings = job.findings
+    summary = Summary(
+        downtime=job.quiescer.downtime,
+        backed_up=tuple(findings.saved),
+        forgotten=dict(findings.forgotten),
+        problems=tuple(mask(problem) for problem in dict.fromkeys(findings.problems)),
+        refused=refused_words(quiesce),
+    )
+    code = FAILED if summary.problems else DONE if findings.saved else NOTHING
+    say = job.log.error if summary.problems else job.log.info
+    say(
+        "backup-once.complete",
+        exit_code=code,
+        downtime_seconds=dict(summary.downtime),
+        backed_up=summary.backed_up,
+        forgotten=dict(findings.forgotten),
+        problems=summary.problems,
+        refused=summary.refused,
+    )
+    return Outcome(code, summary)
+
+
+def refused_words(quiesce: QuiescePlan) -> tuple[str, ...]:
+    """Return one line for each container that must not be taken down."""
+    return tuple(f"{refusal.container}: {refusal.reason}" for refusal in quiesce.refused)
