@@ -7,12 +7,13 @@ kernel allows it, so bridges and overlay mounts go with it.
 from __future__ import annotations
 
 import contextlib
+import functools
 import http.client
 import json
 import os
+import re
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,7 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from tests.engine import busybox, remains
+from tests.engine import busybox, raw_api, remains
 from tests.waiting import eventually
 
 BUSYBOX = "busybox:test"
@@ -38,6 +39,19 @@ def missing() -> str:
     if busybox.binary() is None:
         return "an engine of our own needs a static busybox (Debian: busybox-static)"
     return ""
+
+
+@functools.cache
+def _major_version() -> int:
+    said = subprocess.run(
+        ["dockerd", "--version"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PATH": busybox.search_path()},
+    ).stdout
+    found = re.search(r"version v?(\d+)\.", said)
+    return int(found[1]) if found else 0
 
 
 class TestEngine:
@@ -72,6 +86,11 @@ class TestEngine:
         self._process: subprocess.Popen[bytes] | None = None
         self._frozen = False
         self.socket.parent.mkdir()
+        # Not the machine's own settings; and an id of its own, which older engines keep outside their data root.
+        own: dict[str, str] = (
+            {"deprecated-key-path": str(self.folder / "key.json")} if _major_version() < 24 else {}
+        )
+        (self.folder / "daemon.json").write_text(json.dumps(own))
 
     def _namespaces(self, netns: str | None, keep_network: bool) -> list[str]:
         mount = ["unshare", "--mount", "--propagation", "slave"]
@@ -122,6 +141,7 @@ class TestEngine:
         command = [
             *self._wrap,
             "dockerd",
+            f"--config-file={self.folder / 'daemon.json'}",
             f"--data-root={self.root}",
             f"--exec-root={self.folder / 'exec'}",
             f"--pidfile={self.folder / 'docker.pid'}",
@@ -209,18 +229,7 @@ class TestEngine:
 
     def request(self, method: str, path: str, body: object = None, timeout: float = 60.0) -> tuple[int, Any]:
         """Send one call to the engine's API, past everything under test; return status and decoded answer."""
-        connection = _UnixConnection(str(self.socket), timeout)
-        try:
-            data = None if body is None else json.dumps(body)
-            connection.request(method, path, data, {"Content-Type": "application/json"} if data else {})
-            answer = connection.getresponse()
-            raw = answer.read()
-        finally:
-            connection.close()
-        try:
-            return answer.status, json.loads(raw)
-        except ValueError:
-            return answer.status, raw
+        return raw_api.request(self.socket, method, path, body, timeout)
 
     def call(self, method: str, path: str, body: object = None) -> Any:
         """Return the decoded answer of one call; anything but success fails the test."""
@@ -326,14 +335,3 @@ class TestEngine:
         for one in self.call("GET", "/networks"):
             if one["Name"] not in {"bridge", "host", "none", "ingress", "docker_gwbridge"}:
                 self.request("DELETE", f"/networks/{one['Id']}")
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: str, timeout: float) -> None:
-        super().__init__("engine", timeout=timeout)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
