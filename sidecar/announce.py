@@ -7,10 +7,10 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-from sidecar.diff import changes_diff, colour
+from sidecar.diff import colour, plan_diff
 from sidecar.engine_errors import EngineError
 from sidecar.log import get_logger
-from sidecar.merge_result import Change, Merge
+from sidecar.merge_result import Change, ChangeKind, Merge
 from sidecar.model import EngineSnapshot, Finding
 from sidecar.rendering import RenderedPlan, Rendering
 from sidecar.status import StatusBoard
@@ -34,7 +34,7 @@ class Announcer:
         self._notes: frozenset[str] = frozenset()
         self._trouble = ""
         self._repo = ("", "")
-        self._shown: list[tuple[str, str, tuple[str, ...]]] | None = None
+        self._shown: list[tuple[str, ChangeKind, tuple[str, ...]]] | None = None
 
     def engine_failed(self, error: EngineError) -> None:
         """The engine could not be listed; nothing is concluded from that."""
@@ -119,7 +119,7 @@ class Announcer:
         for blocked in merge.blocked:
             log.error("plan.blocked", plan=blocked.plan_id, reason=blocked.reason)
 
-    def would_write(self, merge: Merge, *, text: bool) -> None:
+    def would_write(self, before: dict[str, Any], merge: Merge, *, text: bool) -> None:
         """A dry run: show what a write would change, plan by plan, without secrets.
 
         With ``text`` the diff goes to stdout among the log's lines. With JSON each changed plan is an event, and
@@ -133,7 +133,7 @@ class Announcer:
             log.info("dry-run.plan", plan=change.plan_id, change=change.kind, fields=list(change.fields))
         for reverted in merge.reverted:
             log.warn("dry-run.revert", plan=reverted.plan_id, field=reverted.field, label=reverted.label)
-        diff = changes_diff(merge.changes)
+        diff = plan_diff(before, merge.data)
         out = sys.stdout if text else sys.stderr
         if diff:
             out.write(colour(diff) if out.isatty() and not os.environ.get("NO_COLOR") else diff)

@@ -159,14 +159,17 @@ class Applier:
             self._apply_by_api()
         elif faults := self._file.preview(self._wanted()).preexisting:
             # Backrest runs with what it has in memory; stopped now, it would not come up again.
-            self._write_only(owed=f"config.json has faults that are not ours: {faults[0].where} {faults[0].message}")
+            self._write_only(
+                owed=f"config.json has faults that are not ours: {faults[0].where} {faults[0].message}"
+            )
         else:
             yield from self._apply_by_restart()
 
     def _dry_run(self, wish: PlansRendered) -> None:
         merge = self._file.preview(wish)
         self._announcer.merged(merge)
-        self._announcer.would_write(merge, text=self._settings.log_format == "text")
+        before = self._file.current().data
+        self._announcer.would_write(before, merge, text=self._settings.log_format == "text")
         self._finish(wish, merge, changed=False)
 
     def _write_only(self, owed: str = "") -> None:

@@ -195,7 +195,7 @@ def _build() -> click.Group:
                 _lazy("sidecar.undo_command", "restore_config"),
                 "Put a kept config.json back, the newest or the one of TIME, by the same safe apply.",
                 [
-                    click.Argument(["time"], required=False),
+                    click.Argument(["version"], required=False, metavar="[TIME]"),
                     click.Option(["--list", "list_only"], is_flag=True, help="show what is kept"),
                 ],
             ),

@@ -6,12 +6,10 @@ one module of ``sidecar`` that knows the workers.
 
 from __future__ import annotations
 
-import threading
 import time
 from pathlib import Path
 
 from sidecar.announce import Announcer
-from sidecar.apply import Applier
 from sidecar.child import ChildSpec, Context
 from sidecar.config_file import ConfigFile
 from sidecar.engine import Engine
@@ -83,12 +81,17 @@ class Daemon:
         if isinstance(self._engine, Engine):
             engine = self._engine
             if settings.with_events:
-                specs.append(ChildSpec("docker_events", self._watch_engine, unstick=engine.close_events))
+                # It returns only to end the process: a socket gone stale is mended by a new container alone.
+                specs.append(
+                    ChildSpec(
+                        "docker_events", self._watch_engine, restart="transient", unstick=engine.close_events
+                    )
+                )
         specs.append(ChildSpec("filesystem", self._watch_files))
         if settings.metrics_addr:
             from sidecar.metrics import MetricsServer
 
-            server = MetricsServer(settings.metrics_addr, self._board, lambda: self._supervisor.workers())
+            server = MetricsServer(settings.metrics_addr, self._board, lambda: self._supervisor.workers())  # noqa: PLW0108  # it is made after this
             specs.append(server.spec())
         return specs
 
@@ -155,9 +158,9 @@ class Daemon:
             Announcer(self._board),
         ).run(ctx)
 
-    def _watch_engine(self, ctx: Context) -> None:
+    def _watch_engine(self, ctx: Context) -> int:
         assert isinstance(self._engine, Engine)  # noqa: S101  # _specs made it so
-        docker_events.run(ctx, engine=self._engine, inbox=self._looks, board=self._board)
+        return docker_events.run(ctx, engine=self._engine, inbox=self._looks, board=self._board)
 
     def _watch_files(self, ctx: Context) -> None:
         filesystem.run(ctx, config=self._settings.config, volumes=self._volumes(), inbox=self._looks)
@@ -174,6 +177,3 @@ def daemon(settings: Settings) -> int:
     except EngineError as error:
         log.error("daemon.failed", reason=error.message, advice=error.advice)
         return 3
-
-
-__all__ = ["Applier", "Daemon", "daemon", "threading"]

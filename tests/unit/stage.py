@@ -1,7 +1,8 @@
-"""A stage for the writer: a real config.json and state on the disk, a Backrest that only keeps books, a clock to turn.
+"""A stage for the writer: a real config.json and state on the disk, a Backrest that keeps books, a clock to turn.
 
 ``FakeBackrest`` is the engine's side of Backrest's container. It reads the file when it is started and refuses a
-document with a plan whose id holds ``bad``, as the real one refuses a plan; so a test sees what Backrest would run with.
+document with a plan whose id holds ``bad``, as the real one refuses a plan; so a test sees what Backrest would run
+with.
 """
 
 from __future__ import annotations

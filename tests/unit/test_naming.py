@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -76,7 +78,7 @@ def test_prefix_is_sanitized_with_the_base() -> None:
     assert plan_id("p_", "web", "db") == "p_web_db"
 
 
-def assign(wishes: dict[Workload, tuple[str, ...]], **kwargs: object) -> dict[str, str]:
+def assign(wishes: Mapping[Workload, tuple[str, ...]], **kwargs: object) -> dict[str, str]:
     options: dict[str, object] = {"prefix": PREFIX, "include_project": False, "owned": {}, "standing": {}}
     options.update(kwargs)
     return dict(assign_ids(wishes, **options).ids)  # type: ignore[arg-type]  # built from a dict

@@ -1,0 +1,92 @@
+"""``restore-config [TIME]``: put a kept config.json back, by the same safe apply as any other change."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from typing import Any
+
+from sidecar import backrest_config
+from sidecar.announce import Announcer
+from sidecar.apply import FAILURES
+from sidecar.cli import CHANGED, FAILED
+from sidecar.config_file import ConfigFile, Written
+from sidecar.engine import Engine
+from sidecar.log import get_logger
+from sidecar.merge_result import Merge
+from sidecar.oneshot import stopping
+from sidecar.restart import Restarter
+from sidecar.settings import Settings
+from sidecar.undo import UndoCopy
+from sidecar.wiring import writing
+
+log = get_logger(__name__)
+
+
+def restore_config(settings: Settings, *, version: str | None = None, list_only: bool = False) -> int:
+    """Put back the version of ``version`` (as ``--list`` shows it), or the newest; return the exit code."""
+    try:
+        with stopping() as stop:
+            engine = Engine(settings.docker_sock)
+            parts = writing(settings, engine, Announcer(), lambda _: None, stop=stop, patient=False)
+            if list_only:
+                return _show(parts.file.store.list_undo())
+            parts.file.recover()
+            copy, raw = parts.file.store.read_undo(version or "")
+            data = backrest_config.parse(raw, where=str(copy.path))
+            faults = backrest_config.validate(data)
+            if faults:
+                text = f"{copy.path} is one that Backrest would refuse: {faults[0].where} {faults[0].message}"
+                log.error("config.restore_failed", reason=text, advice="name another: restore-config --list")
+                return FAILED
+            assert parts.restarter is not None  # noqa: S101  # an engine was given
+            owed = _put_back(parts.restarter, parts.file, data, stop)
+    except FAILURES as failure:
+        log.error("config.restore_failed", reason=str(failure), advice=getattr(failure, "advice", ""))
+        return FAILED
+    except LookupError as error:  # read_undo: no such version
+        log.error("config.restore_failed", reason=str(error.args[0]), advice="see restore-config --list")
+        return FAILED
+    if owed is None:
+        log.warn("config.restore_failed", reason="told to stop before Backrest was idle; nothing was changed")
+        return FAILED
+    if owed:
+        log.error("restart.owed", reason=owed, advice="start or restart Backrest")
+        return FAILED
+    log.info(
+        "config.restored",
+        version=copy.label,
+        note="labels win over it at the next reconcile; what stood there before is kept as well",
+    )
+    return CHANGED
+
+
+def _put_back(
+    restarter: Restarter, file: ConfigFile, data: dict[str, Any], stop: threading.Event
+) -> str | None:
+    """Stop, put, start. Return what is still owed, empty for nothing; None when told to stop before."""
+
+    def put() -> Written:
+        before = file.current().loaded.raw if file.store.path.exists() else None
+        file.put(data, lambda state: state)
+        return Written(
+            Merge(data=data, owners=file.state().owners, changed=True), changed=True, before=before
+        )
+
+    waits = restarter.restart(put, lambda: True)
+    try:
+        while not stop.is_set():
+            stop.wait(max(0.0, next(waits) - time.monotonic()))
+    except StopIteration as end:
+        return str(end.value.owed)
+    return None
+
+
+def _show(copies: tuple[UndoCopy, ...]) -> int:
+    for copy in copies:
+        note = "  another program's edit, in no merge" if copy.kept else ""
+        sys.stdout.write(f"{copy.label}  {copy.path.name}{note}\n")
+    if not copies:
+        sys.stdout.write("No previous version of config.json is kept yet.\n")
+    return CHANGED
