@@ -1,7 +1,8 @@
 """Operations, hooks and backups of the double of Backrest.
 
 Hooks really run, by ``sh`` on stdin; a backup is a child process named ``restic`` that sleeps. One task runs at a
-time. What is not copied: schedules do not fire, and a hook that asks for a retry only halts.
+time. What is not copied: schedules do not fire, a plan's paths need not exist, and a hook that asks for a retry only
+halts.
 
 backrest: internal/hook/hook.go, internal/hook/types/command.go, internal/orchestrator/tasks/taskbackup.go:125-300,
 internal/orchestrator/orchestrator.go:90-150.

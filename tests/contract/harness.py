@@ -1,0 +1,178 @@
+"""Starts what the contract is checked on: the double as a program, and a real Backrest where one is at hand."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Self
+
+from sidecar.backrest_api import BackrestApi
+from tests.waiting import eventually
+
+DOUBLE = Path(__file__).resolve().parent.parent / "backrest_double.py"
+
+RESTIC = """#!/bin/sh
+id=0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef
+case "$1" in
+    version) echo "restic 0.19.1 compiled with go1.26.0 on linux/amd64" ;;
+    init) echo "{\\"message_type\\":\\"initialized\\",\\"id\\":\\"$id\\",\\"repository\\":\\"x\\"}" ;;
+    cat) echo "{\\"version\\":2,\\"id\\":\\"$id\\",\\"chunker_polynomial\\":\\"25b468838dcb75\\"}" ;;
+    backup)
+        echo "{\\"message_type\\":\\"summary\\",\\"files_new\\":1,\\"snapshot_id\\":\\"$id\\"}"
+        exec sleep "$(cat "$(dirname "$0")/seconds")" # no child of its own: a kill is to end it
+        ;;
+    snapshots) echo "[]" ;;
+esac
+"""
+"""What a real Backrest takes for restic: enough to add a repo and to run a backup that takes ``seconds``."""
+
+
+class Running:
+    """One Backrest, double or real, as a process of its own.
+
+    Args:
+        command: The program.
+        home: A directory of its own: ``config/config.json``, ``data``, ``log``.
+        environ: Environment.
+        log: Name of its log in ``home``.
+    """
+
+    def __init__(self, command: list[str], home: Path, environ: dict[str, str], log: str = "log") -> None:
+        self.home = home
+        self.config = home / "config" / "config.json"
+        self.config.parent.mkdir(parents=True, exist_ok=True)
+        self.command = command
+        self.environ = environ
+        self._process: subprocess.Popen[bytes] | None = None
+        self._log = home / log
+        self.port = _free_port()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    @property
+    def api(self) -> BackrestApi:
+        """A client of it, without credentials."""
+        return self.client()
+
+    def client(self, username: str = "", password: str = "") -> BackrestApi:
+        """Return a client of it."""
+        return BackrestApi(f"http://127.0.0.1:{self.port}", username, password)
+
+    @property
+    def log(self) -> str:
+        """What it wrote since its last start."""
+        return self._log.read_text(errors="replace")
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """Its exit code, None while it runs."""
+        return self._process.poll() if self._process is not None else None
+
+    def start(self, raw: bytes | None = None) -> Self:
+        """Start it, with ``raw`` as config.json where given, and wait until it answers or has ended."""
+        self.launch(raw)
+        eventually(lambda: self.exit_code is not None or self.up())
+        return self
+
+    def launch(self, raw: bytes | None = None) -> None:
+        """Start it and do not wait."""
+        if raw is not None:
+            self.config.write_bytes(raw)
+        arguments = ["-config-file", str(self.config), "-data-dir", str(self.home / "data")]
+        bind = ["-bind-address", f"127.0.0.1:{self.port}"]
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [*self.command, *arguments, *bind],
+                env=self.environ,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Call a method that the sidecar has no client for and return its answer, whatever the status."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            headers = {"Content-Type": "application/json"}
+            connection.request("POST", "/" + path, body=json.dumps(body).encode(), headers=headers)
+            answer: dict[str, Any] = json.loads(connection.getresponse().read())
+            return answer
+        finally:
+            connection.close()
+
+    def up(self) -> bool:
+        """Return whether its port takes a connection."""
+        with socket.socket() as probe:
+            probe.settimeout(1)
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def backups_take(self, seconds: float) -> None:
+        """Say how long the next backups take."""
+        (self.home / "seconds").write_text(str(seconds))
+        self._tell(seconds)
+
+    def _tell(self, seconds: float) -> None:
+        """Nothing to tell a real one: its restic reads the file."""
+
+    def kill(self) -> None:
+        """Kill it, as the kernel does when a container's first process ends."""
+        self._end(signal.SIGKILL)
+
+    def terminate(self) -> int | None:
+        """Send SIGTERM and return its exit code."""
+        self._end(signal.SIGTERM)
+        return self.exit_code
+
+    def _end(self, number: signal.Signals) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(number)
+            self._process.wait(30)
+
+
+class RunningDouble(Running):
+    """The double as a process."""
+
+    def _tell(self, seconds: float) -> None:
+        self.post("double/backup", {"seconds": seconds})
+
+
+def start_double(home: Path) -> Running:
+    """Return a double that lives in ``home``, not started yet."""
+    return RunningDouble([sys.executable, str(DOUBLE)], home, dict(os.environ))
+
+
+def start_real(home: Path) -> Running:
+    """Return the real Backrest that BACKREST_BIN names, not started yet."""
+    home.mkdir(parents=True, exist_ok=True)
+    restic = home / "restic"
+    restic.write_text(RESTIC)
+    restic.chmod(0o755)
+    (home / "seconds").write_text("0")
+    environ = {
+        name: value for name, value in os.environ.items() if not name.startswith(("RESTIC_", "BACKREST_"))
+    }
+    environ.update(BACKREST_RESTIC_COMMAND=str(restic), HOME=str(home), XDG_CACHE_HOME=str(home / "cache"))
+    return Running([os.environ["BACKREST_BIN"]], home, environ)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
