@@ -138,7 +138,7 @@ FLAGS: tuple[Flag, ...] = (
     Flag(
         "plan-id-prefix",
         "backrest_sidecar_",
-        RENDERING | {"lint"},
+        RENDERING | BACKUP | {"lint"},
         "put before every plan id; may be empty",
         "BACKREST_PLAN_ID_PREFIX",
     ),
@@ -261,7 +261,7 @@ FLAGS: tuple[Flag, ...] = (
     _switch("strict", RECONCILE, "a skipped container makes the run exit 3", "BACKREST_SIDECAR_STRICT"),
     _switch(
         "trust-image-labels",
-        RENDERING,
+        RENDERING | BACKUP,
         "obey backrest.* labels that an image brings along",
         "BACKREST_SIDECAR_TRUST_IMAGE_LABELS",
     ),
@@ -282,7 +282,7 @@ FLAGS: tuple[Flag, ...] = (
     Flag(
         "allow-path",
         None,
-        RENDERING,
+        RENDERING | BACKUP,
         "a path under no mount must lie below one of these",
         "BACKREST_SIDECAR_ALLOW_PATH",
         values.absolute,
@@ -312,6 +312,13 @@ FLAGS: tuple[Flag, ...] = (
     ),
     Flag(
         "rcb-env-file", None, BACKUP, "environment of that container: repository, password", parse=values.path
+    ),
+    Flag(
+        "backup-mount",
+        None,
+        BACKUP,
+        "further mount of the backup's containers, SOURCE:TARGET[:ro]: a local repository, a cache",
+        many=True,
     ),
     Flag("rcb-command", "rcb,backup", BACKUP, "command run in it", many=True, csv=True),
     Flag("rcb-arg", None, BACKUP, "argument added to the command", many=True),

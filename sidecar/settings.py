@@ -82,6 +82,7 @@ class Settings(BaseModel):
 
     rcb_image: str = "zettaio/restic-compose-backup:0.7.1"
     rcb_env_file: Path | None = None
+    backup_mount: tuple[str, ...] = ()
     rcb_command: tuple[str, ...] = ("rcb", "backup")
     rcb_arg: tuple[str, ...] = ()
     quiesce_label: str = "backrest.quiesce=true"

@@ -1,0 +1,113 @@
+"""``backup-once`` and ``recover``: the quiesce worker under the supervisor, and what the flags mean to it.
+
+Beside ``daemon.py`` the only module of ``sidecar`` that knows a worker.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+
+from sidecar.announce import Announcer
+from sidecar.apply import FAILURES
+from sidecar.backup_options import BackupOptions, parse_mount
+from sidecar.child import ChildSpec
+from sidecar.cli import BAD_USAGE, FAILED
+from sidecar.config_file import ConfigFile
+from sidecar.engine import Engine
+from sidecar.log import get_logger
+from sidecar.settings import Settings
+from sidecar.supervisor import Supervisor, diagnose
+from sidecar.wiring import writing
+from workers.quiesce import SHUTDOWN, backup_worker, recover_worker
+
+log = get_logger(__name__)
+
+
+def backup_once(settings: Settings) -> int:
+    """Run one backup; return the exit code of contract §1."""
+    try:
+        options = _options(settings)
+    except ValueError as error:
+        log.error("backup-once.failed", reason=f"--backup-mount {error}")
+        return BAD_USAGE
+    except FAILURES as failure:
+        log.error("backup-once.failed", reason=str(failure), advice=getattr(failure, "advice", ""))
+        return FAILED
+    return _supervised(
+        settings,
+        lambda engine: ChildSpec(
+            "quiesce", backup_worker(engine, options, os.environ), restart="temporary", shutdown=SHUTDOWN
+        ),
+    )
+
+
+def recover(settings: Settings) -> int:
+    """Start what an interrupted run had stopped: Backrest first, then what the journal lists."""
+    started = False
+    try:
+        parts = writing(
+            settings,
+            Engine(settings.docker_sock),
+            Announcer(),
+            lambda _: None,
+            stop=threading.Event(),
+            patient=False,
+        )
+        if parts.file.state().stopped is not None and parts.restarter is not None:
+            parts.file.recover()
+            parts.restarter.must_start()
+            started = True
+    except FAILURES as failure:
+        log.error("recover.failed", reason=str(failure), advice=getattr(failure, "advice", ""))
+        return FAILED
+    code = _supervised(
+        settings,
+        lambda engine: ChildSpec(
+            "quiesce", recover_worker(engine, settings.state_path), restart="temporary", shutdown=SHUTDOWN
+        ),
+    )
+    return 0 if started and code == 2 else code  # noqa: PLR2004  # 2: nothing to do
+
+
+def _supervised(settings: Settings, spec: Callable[[Engine], ChildSpec]) -> int:
+    diagnose()
+    try:
+        engine = Engine(settings.docker_sock)
+    except FAILURES as failure:
+        log.error("engine.unusable", reason=str(failure), advice=getattr(failure, "advice", ""))
+        return FAILED
+    return Supervisor([spec(engine)]).run()
+
+
+def _options(settings: Settings) -> BackupOptions:
+    owners = ConfigFile(settings, now=time.time, read_only=True).state().owners
+    return BackupOptions(
+        state_dir=settings.state_path,
+        docker_host=settings.docker_sock,
+        docker_root=settings.docker_root or "",
+        backrest_container=settings.backrest_container,
+        kind=settings.engine,
+        rcb_image=settings.rcb_image,
+        env_file=settings.rcb_env_file,
+        rcb_command=settings.rcb_command,
+        rcb_args=settings.rcb_arg,
+        restic_image=settings.restic_image,
+        mounts=tuple(parse_mount(text) for text in settings.backup_mount),
+        quiesce_label=settings.quiesce_label,
+        quiesce_timeout=settings.quiesce_timeout if "quiesce_timeout" in settings.explicit else None,
+        mode=settings.quiesce_mode,
+        together=settings.quiesce_together,
+        group_by=settings.restic_group_by,
+        path_prefix=settings.restic_path_prefix,
+        include_project=settings.include_project_name,
+        exclude_bind_mounts=settings.exclude_bind_mounts,
+        plan_id_prefix=settings.plan_id_prefix,
+        plan_owners={plan_id: owner.workload for plan_id, owner in owners.items()},
+        policy=settings.label_policy,
+        allow_path=settings.allow_path,
+        dry_run=settings.dry_run,
+        allow_volatile_state=settings.allow_volatile_state,
+    )
