@@ -49,7 +49,7 @@ def cron_problem(expression: str, today: dt.date | None = None) -> str:
         return "is empty"
     fields = [field for field in _SPACE.split(expression) if field]
     if len(fields) != 5:
-        return f"has {len(fields)} fields instead of five"
+        return f"has {len(fields)} field{'s' * (len(fields) != 1)} instead of five"
     try:
         minute, hour, dom, month, dow = (
             _field(text, name, low, high, names)

@@ -48,7 +48,11 @@ def hook_digest(hook: object) -> str:
 
 def in_order(hooks: Iterable[Hook]) -> list[Hook]:
     """Return our hooks with the template's start hook first, the rest in label order."""
-    return sorted(hooks, key=lambda hook: _first_line(hook.command) != START_MARKER)
+    return sorted(hooks, key=_not_start)
+
+
+def _not_start(hook: Hook) -> bool:
+    return not hook.command.startswith(START_MARKER)
 
 
 def our_digests(hooks: Iterable[Hook]) -> tuple[str, ...]:

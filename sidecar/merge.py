@@ -22,6 +22,7 @@ from sidecar.model import Finding, printable
 from sidecar.orphans import Absent, look_at_absent
 from sidecar.plan_merge import (
     DISABLED,
+    PlanMerge,
     disable,
     field_digest,
     is_disabled,
@@ -236,7 +237,8 @@ class _Pass:
 
     def _update(self, rendered: RenderedPlan, index: int, owner: Owner | None) -> None:
         plan_id, current = rendered.plan.id, self.plans[index]
-        merged = merge_plan(current, rendered, owner)
+        exact = stands_exactly(current, rendered.plan)
+        merged = PlanMerge(current) if exact else merge_plan(current, rendered, owner)
         remembered = owner_of(rendered)
         if owner != remembered:
             self.new_owners[plan_id] = remembered

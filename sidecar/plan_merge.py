@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sidecar.backrest_plan import OWNED_FIELDS, Plan
+from sidecar.backrest_plan import OWNED_FIELDS, Hook, Plan
 from sidecar.hook_merge import in_order, merge_hooks, our_digests
 from sidecar.protojson import RETENTION, SCHEDULE, digest
 from sidecar.rendering import Owner, RenderedPlan
@@ -87,8 +87,27 @@ def stands_exactly(current: Mapping[str, Any], plan: Plan) -> bool:
         and current.get("retention") == plan.retention
         and current.get("paths") == list(plan.paths)
         and current.get("excludes") == (list(plan.excludes) or None)
-        and current.get("hooks") == ([hook.to_json() for hook in in_order(plan.hooks)] or None)
+        and _hooks_stand(current.get("hooks"), plan.hooks)
     )
+
+
+def _hooks_stand(current: object, hooks: tuple[Hook, ...]) -> bool:
+    if not hooks:
+        return current is None
+    if type(current) is not list or len(current) != len(hooks):
+        return False
+    if in_order(hooks) != list(hooks):
+        return False
+    for standing, hook in zip(current, hooks, strict=True):
+        if (
+            type(standing) is not dict
+            or standing.get("actionCommand") != {"command": hook.command}
+            or standing.get("conditions") != list(hook.conditions)
+            or standing.get("onError", "") != hook.on_error
+            or len(standing) != (3 if hook.on_error else 2)
+        ):
+            return False
+    return True
 
 
 def remembers(owner: Owner, rendered: RenderedPlan) -> bool:

@@ -21,6 +21,7 @@ Checker = Callable[[Any], str]
 Normal = Callable[[Any], Any]
 
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?\Z", re.ASCII)
+_MAX_SHAPES = 512
 _ACTIONS = ("Command", "Webhook", "Discord", "Gotify", "Slack", "Shoutrrr", "Healthchecks", "Telegram")
 
 
@@ -44,13 +45,15 @@ def as_int(value: object) -> int | None:
 class Kind:
     """A field type: ``check`` returns what is wrong with a value (empty for nothing), ``normal`` its one spelling.
 
-    ``default`` is what protojson leaves out; ``normal`` never raises, whatever it is given.
+    ``default`` is what protojson leaves out; ``normal`` never raises, whatever it is given. A value of the type
+    ``plain`` needs no further check.
     """
 
-    def __init__(self, check: Checker, normal: Normal, default: object) -> None:
+    def __init__(self, check: Checker, normal: Normal, default: object, plain: type | None = None) -> None:
         self.check = check
         self.normal = normal
         self.default = default
+        self.plain = plain
 
 
 def _integer(bits: int) -> Kind:
@@ -81,8 +84,8 @@ def _same(value: Any) -> Any:
     return value
 
 
-STRING = Kind(lambda v: "" if type(v) is str else "must be text", _same, "")
-BOOL = Kind(lambda v: "" if type(v) is bool else "must be true or false", _same, False)
+STRING = Kind(lambda v: "" if type(v) is str else "must be text", _same, "", str)
+BOOL = Kind(lambda v: "" if type(v) is bool else "must be true or false", _same, False, bool)
 INT32 = _integer(32)
 INT64 = _integer(64)
 DOUBLE = Kind(_check_double, lambda v: float(v) if type(v) is int else v, 0.0)
@@ -108,22 +111,22 @@ class Enum(Kind):
             number = as_int(value)
             return value if number is None else by_number.get(number, number)
 
-        super().__init__(check, normal, by_number.get(0))
+        super().__init__(check, normal, by_number.get(0), str)
 
 
 class Many(Kind):
     """A repeated field."""
 
     def __init__(self, item: Kind) -> None:
-        check_item, normal_item = item.check, item.normal
+        check_item, normal_item, plain = item.check, item.normal, item.plain
 
         def check(value: Any) -> str:
             if type(value) is not list:
                 return "must be a list"
-            for index, entry in enumerate(value):
-                wrong = check_item(entry)
-                if wrong:
-                    return f"[{index}] {wrong}"
+            for entry in value:
+                if type(entry) is not plain and (wrong := check_item(entry)):
+                    index = next(i for i, other in enumerate(value) if other is entry)
+                    return f"[{index}]{wrong}" if wrong[0] in ".[ " else f"[{index}] {wrong}"
             return ""
 
         def normal(value: Any) -> Any:
@@ -136,40 +139,56 @@ class Many(Kind):
 
 
 class Message(Kind):
-    """A message. A field is ``name`` or ``name snake_name`` → kind; ``oneofs`` lists fields that exclude another."""
+    """A message. A field is ``name`` or ``name snake_name`` → kind; ``oneofs`` lists fields that exclude another.
+
+    Thousands of plans share a few shapes: for each sequence of keys that holds no conflict the checkers are looked
+    up once and kept.
+    """
 
     def __init__(self, fields: Mapping[str, Kind], *oneofs: tuple[str, ...]) -> None:
-        names = {spelling: field.split()[0] for field in fields for spelling in field.split()}
-        kinds = {field.split()[0]: kind for field, kind in fields.items()}
-        pairs = tuple(tuple(field.split()) for field in fields if " " in field)
-        snake = frozenset(pair[1] for pair in pairs)
-        self.names = names
-        self.kinds = kinds
+        self.names = {spelling: field.split()[0] for field in fields for spelling in field.split()}
+        self.kinds = {field.split()[0]: kind for field, kind in fields.items()}
         self.present = frozenset(name for members in oneofs for name in members)
-        spellings = [frozenset(s for s, n in names.items() if n in members) for members in oneofs]
-        table = {spelling: kinds[name].check for spelling, name in names.items()}
+        self._oneofs = oneofs
+        self._shapes: dict[tuple[str, ...], tuple[tuple[str, type | None, Checker], ...]] = {}
+        super().__init__(self._check, self.canonical, None)
 
-        def check(value: Any) -> str:
-            if type(value) is not dict:
-                return "must be an object"
-            for key, item in value.items():
-                checker = table.get(key)
-                if checker is not None and item is not None:
-                    wrong = checker(item)
-                    if wrong:
-                        return f".{key}{wrong}" if wrong[0] in ".[" else f".{key} {wrong}"
-            if snake and not snake.isdisjoint(value):
-                for camel, other in pairs:
-                    if camel in value and other in value:
-                        return f".{camel} is given twice, also as {other}"
-            if len(value) > 1:
-                for members in spellings:
-                    given = [key for key in value if key in members and value[key] is not None]
-                    if len(given) > 1:
-                        return f" has both {given[0]} and {given[1]}, which exclude each other"
-            return ""
+    def _check(self, value: Any) -> str:
+        if type(value) is not dict:
+            return "must be an object"
+        keys = tuple(value)
+        checkers = self._shapes.get(keys)
+        if checkers is None:
+            checkers = self._checkers(keys)
+            if wrong := self._conflict(value):
+                return wrong
+            if not self._conflict(dict.fromkeys(keys, 0)) and len(self._shapes) < _MAX_SHAPES:
+                self._shapes[keys] = checkers
+        for key, plain, checker in checkers:
+            item = value[key]
+            if type(item) is plain or item is None:
+                continue
+            if wrong := checker(item):
+                return f".{key}{wrong}" if wrong[0] in ".[ " else f".{key} {wrong}"
+        return ""
 
-        super().__init__(check, self.canonical, None)
+    def _checkers(self, keys: tuple[str, ...]) -> tuple[tuple[str, type | None, Checker], ...]:
+        known = ((key, self.kinds[self.names[key]]) for key in keys if key in self.names)
+        return tuple((key, kind.plain, kind.check) for key, kind in known)
+
+    def _conflict(self, value: Mapping[str, Any]) -> str:
+        spelled: dict[str, str] = {}
+        for key in value:
+            name = self.names.get(key)
+            if name is not None and spelled.setdefault(name, key) != key:
+                return f".{spelled[name]} is given twice, also as {key}"
+        for members in self._oneofs:
+            given = [
+                key for key, item in value.items() if self.names.get(key) in members and item is not None
+            ]
+            if len(given) > 1:
+                return f" has both {given[0]} and {given[1]}, which exclude each other"
+        return ""
 
     def canonical(self, value: Any) -> Any:
         """Return ``value`` in its one spelling: JSON names, enum names, no defaults, no unknown fields."""

@@ -69,18 +69,22 @@ def validate(data: Document, *, now: float | None = None) -> tuple[Fault, ...]:
     seen: set[str] = set()
     for repo in data.get("repos") or ():
         repo_id = repo.get("id") or ""
-        if repo_id in gone and _origin(repo):
-            continue
         where = f'repo "{printable(repo_id)}"'
+        if repo_id in gone and _origin(repo):
+            faults += [Fault(where, text, repo_id=repo_id) for text in _unreadable(REPO.check(repo))]
+            continue
         faults += [Fault(where, text, repo_id=repo_id) for text in _repo_faults(repo, version, today)]
         if repo_id in seen:
             faults.append(Fault(where, "the id is given twice", repo_id=repo_id))
         seen.add(repo_id)
     ids: set[str] = set()
     for plan in data.get("plans") or ():
-        if gone and str(plan.get("repo")) in gone:
-            continue
         plan_id = plan.get("id") or ""
+        if gone and str(plan.get("repo")) in gone:
+            faults += [
+                Fault(f'plan "{printable(plan_id)}"', text, plan_id) for text in _unreadable(PLAN.check(plan))
+            ]
+            continue
         if plan_id in ids:
             faults.append(Fault(f'plan "{printable(plan_id)}"', "the id is given twice", plan_id))
         ids.add(plan_id)
@@ -121,9 +125,8 @@ def orphaned_repos(data: Document) -> frozenset[str]:
 
 def plan_problems(plan: Mapping[str, Any], repos: Collection[str], today: dt.date | None) -> list[str]:
     """Return what Backrest finds wrong with one plan (backrest: internal/config/validate.go:144-182)."""
-    wrong = PLAN.check(plan)
-    if wrong:
-        return [f"Backrest cannot read {wrong.lstrip('. ')}"]
+    if wrong := PLAN.check(plan):
+        return _unreadable(wrong)
     out: list[str] = []
     plan_id = plan.get("id") or ""
     if not plan_id or plan_id[0] == "_":
@@ -183,9 +186,8 @@ def _auth_problem(auth: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _repo_faults(repo: Mapping[str, Any], version: int, today: dt.date | None) -> Iterator[str]:
-    wrong = REPO.check(repo)
-    if wrong:
-        yield f"Backrest cannot read {wrong.lstrip('. ')}"
+    if wrong := REPO.check(repo):
+        yield from _unreadable(wrong)
         return
     yield from _id_problem(repo.get("id") or "")
     guid, initialise = repo.get("guid") or "", _either(repo, "autoInitialize", "auto_initialize")
@@ -257,6 +259,10 @@ def _retention_problem(retention: Mapping[str, Any]) -> str:
         if _either(retention, *pair) is not None:
             return ""
     return "names no policy"
+
+
+def _unreadable(wrong: str) -> list[str]:
+    return [f"Backrest cannot read it: {wrong.lstrip('. ')}"] if wrong else []
 
 
 def _origin(repo: Mapping[str, Any]) -> str:
