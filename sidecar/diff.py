@@ -48,7 +48,7 @@ def plan_diff(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
 
 def colour(text: str) -> str:
     """Return a unified diff with ANSI colours, as ``git diff`` has them."""
-    return "".join(_coloured(line) for line in text.splitlines(keepends=True))
+    return "".join(map(_coloured, text.splitlines()))
 
 
 def changes_summary(changes: Iterable[Change]) -> str:
@@ -113,16 +113,18 @@ def _by_id(data: Mapping[str, Any]) -> dict[str, list[Mapping[str, Any]]]:
 
 def _lines(plans: Iterable[Mapping[str, Any]]) -> list[str]:
     return [
-        line
+        line if line.isprintable() else "".join(map(_visible, line))
         for plan in plans
         for line in orjson.dumps(masked_plan(plan), option=orjson.OPT_INDENT_2).decode().split("\n")
     ]
 
 
+def _visible(char: str) -> str:
+    """No character of a command may steer the terminal it is shown on."""
+    return char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
+
+
 def _coloured(line: str) -> str:
-    if line.startswith(("---", "+++")):
-        return f"{_BOLD}{line.rstrip()}{_RESET}\n"
-    for mark, code in (("+", _GREEN), ("-", _RED), ("@@", _CYAN)):
-        if line.startswith(mark):
-            return f"{code}{line.rstrip(chr(10))}{_RESET}\n"
-    return line
+    codes = (("---", _BOLD), ("+++", _BOLD), ("+", _GREEN), ("-", _RED), ("@@", _CYAN))
+    code = next((code for mark, code in codes if line.startswith(mark)), "")
+    return f"{code}{line}{_RESET}\n" if code else f"{line}\n"
