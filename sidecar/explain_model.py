@@ -1,0 +1,219 @@
+"""Why a container is backed up, or not, and how: worked out as plain values, for a table or for JSON. Pure."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sidecar import naming
+from sidecar.cron import CronError, next_runs
+from sidecar.merge_result import Merge
+from sidecar.model import Container, EngineSnapshot, Finding, Mount
+from sidecar.paths import PathRules, View, host_path, in_view, is_special
+from sidecar.rendering import RenderedPlan, Rendering
+
+RUNS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class MountView:
+    """One mount as three parties see it. ``note`` says why it is not in a plan; empty when it may be."""
+
+    destination: str
+    kind: str
+    host: str
+    backrest: str
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PlanView:
+    """One plan of a container.
+
+    Attributes:
+        id: Plan id.
+        repo: Repo id.
+        cron: The expression, as written.
+        next_runs: The next three, ISO 8601.
+        clock: Whose clock that is.
+        retention: In words.
+        paths: As written.
+        excludes: As written.
+        hooks: (condition, first line) of each.
+        in_config: ``up to date``, ``to be written``, ``blocked: …``.
+        sources: Field → label or default it comes from.
+    """
+
+    id: str
+    repo: str
+    cron: str
+    next_runs: tuple[str, ...]
+    clock: str
+    retention: str
+    paths: tuple[str, ...]
+    excludes: tuple[str, ...]
+    hooks: tuple[tuple[str, str], ...]
+    in_config: str
+    sources: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """One container: ``verdict`` is ``backed up``, ``skipped``, ``withdrawn``, ``not enabled`` or ``ignored``."""
+
+    container: str
+    project: str
+    service: str
+    state: str
+    verdict: str
+    reason: str
+    plans: tuple[PlanView, ...]
+    mounts: tuple[MountView, ...]
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """Whose time schedules follow: Backrest's zone and how it is known."""
+
+    zone: dt.tzinfo | None
+    name: str
+
+
+def explain_all(
+    snapshot: EngineSnapshot,
+    rendering: Rendering,
+    merge: Merge | None,
+    rules: PathRules,
+    view: View,
+    clock: Clock,
+    now: dt.datetime,
+) -> tuple[Explanation, ...]:
+    """Return an explanation of every container, sorted by project, service and name.
+
+    Args:
+        snapshot: The engine.
+        rendering: What its labels gave.
+        merge: What a write would do; None when config.json cannot be used.
+        rules: Options for host paths.
+        view: How Backrest sees host paths; empty when not known.
+        clock: Backrest's zone.
+        now: An aware time.
+    """
+    by_container: dict[str, list[RenderedPlan]] = {}
+    for plan in rendering.plans:
+        for name in plan.containers:
+            by_container.setdefault(name, []).append(plan)
+    findings: dict[str, list[Finding]] = {}
+    for finding in (*rendering.findings, *(merge.findings if merge else ())):
+        findings.setdefault(finding.container, []).append(finding)
+    changed = {change.plan_id: change.kind for change in merge.changes} if merge else {}
+    blocked = {entry.plan_id: entry.reason for entry in merge.blocked} if merge else {}
+    left = {f.container for f in merge.findings if f.skips} if merge else set()
+
+    def state_of(plan: RenderedPlan) -> str:
+        if merge is None:
+            return "unknown: config.json cannot be used"
+        if plan.plan.id in blocked:
+            return f"blocked: {blocked[plan.plan.id]}"
+        if left & set(plan.containers):
+            return "left as it stands"
+        return "to be written" if plan.plan.id in changed else "up to date"
+
+    def explain(container: Container) -> Explanation:
+        name = naming.final_name(container)
+        plans = tuple(_plan_view(plan, state_of(plan), clock, now) for plan in by_container.get(name, ()))
+        own = tuple(dict.fromkeys((*findings.get(name, ()), *findings.get(container.name, ()))))
+        verdict, reason = _verdict(container, plans, own, rendering)
+        mounts = tuple(_mount_view(mount, rules, view, snapshot) for mount in container.mounts)
+        return Explanation(
+            name, container.project, container.service, container.state, verdict, reason, plans, mounts, own
+        )
+
+    found = (explain(container) for container in snapshot.containers)
+    return tuple(sorted(found, key=lambda e: (e.project, e.service, e.container)))
+
+
+def _verdict(
+    container: Container, plans: Sequence[PlanView], findings: Sequence[Finding], rendering: Rendering
+) -> tuple[str, str]:
+    if container.is_oneoff:
+        return "ignored", "made by compose run; its service is what counts"
+    if plans:
+        return "backed up", ""
+    workload = naming.workload_of(container)
+    if workload.key in rendering.withdrawn:
+        return "withdrawn", "backrest.enable says no; its plan is disabled, its snapshots stay"
+    skip = next((finding for finding in findings if finding.skips), None)
+    if skip is not None:
+        return "skipped", skip.message
+    if workload.key in rendering.present:
+        return "skipped", "another container of this workload counts"
+    return "not enabled", "it has no label backrest.enable=true"
+
+
+def _plan_view(plan: RenderedPlan, state: str, clock: Clock, now: dt.datetime) -> PlanView:
+    try:
+        runs = next_runs(plan.plan.cron, now.astimezone(clock.zone), RUNS)
+    except CronError:
+        runs = ()
+    hooks = tuple(
+        (
+            "+".join(c.removeprefix("CONDITION_SNAPSHOT_").lower() for c in hook.conditions),
+            _first_line(hook.command),
+        )
+        for hook in plan.plan.hooks
+    )
+    return PlanView(
+        id=plan.plan.id,
+        repo=plan.plan.repo,
+        cron=plan.plan.cron,
+        next_runs=tuple(run.isoformat(timespec="minutes") for run in runs),
+        clock=clock.name,
+        retention=retention_words(plan.plan.retention),
+        paths=plan.plan.paths,
+        excludes=plan.plan.excludes,
+        hooks=hooks,
+        in_config=state,
+        sources=dict(plan.sources),
+    )
+
+
+def retention_words(policy: Mapping[str, Any] | None) -> str:
+    """Return a retention policy of Backrest in words."""
+    if policy is None:
+        return "none: Backrest forgets nothing"
+    if "policyKeepLastN" in policy:
+        return f"the last {policy['policyKeepLastN']}"
+    if "policyTimeBucketed" not in policy:
+        return "everything"
+    buckets = dict(policy["policyTimeBucketed"])
+    last = buckets.pop("keepLastN", 0)
+    parts = [f"the last {last}"] if last else []
+    return ", ".join(parts + [f"{count} {unit}" for unit, count in buckets.items()])
+
+
+def _first_line(command: str) -> str:
+    """Return what a hook does in one line; a template's marker says more than its script."""
+    first = command.splitlines()[0] if command else ""
+    return {
+        ": backrest-sidecar v1 stop": "stop it (template)",
+        ": backrest-sidecar v1 start": "start it (template)",
+    }.get(first, first)
+
+
+def _mount_view(mount: Mount, rules: PathRules, view: View, snapshot: EngineSnapshot) -> MountView:
+    host = host_path(mount, rules, snapshot.volumes)
+    kind = f"{mount.type} {mount.name}" if mount.name else mount.type
+    if not host:
+        return MountView(mount.destination, kind, "", "", "it has no path on the host")
+    if mount.type == "bind" and is_special(mount.source, rules):
+        return MountView(mount.destination, kind, host, "", "a socket or device is left out")
+    if mount.type == "bind" and rules.exclude_binds:
+        return MountView(mount.destination, kind, host, "", "--exclude-bind-mounts")
+    if not view:
+        return MountView(mount.destination, kind, host, host)
+    seen = in_view(host, view)
+    return MountView(mount.destination, kind, host, seen or "", "" if seen else "Backrest does not see it")
