@@ -171,6 +171,8 @@ class BackrestHttp:
             raise ApiUnreachable(
                 f"no Backrest answers at {self.where} ({why}): is it up, is the URL right?"
             ) from None
+        except http.client.IncompleteRead:
+            raise ApiUnreachable(f"Backrest at {self.where} broke off in its answer: did it stop?") from None
         except http.client.HTTPException as error:
             raise UnexpectedReply(
                 f"{self.where} does not speak HTTP as Backrest does: {type(error).__name__}"
@@ -190,6 +192,8 @@ class BackrestHttp:
                 sock.settimeout(left)
             part = response.read1(1 << 16)
             if not part:
+                if response.length:
+                    raise http.client.IncompleteRead(b"")
                 return b"".join(parts)
             size += len(part)
             if size > MAX_REPLY:

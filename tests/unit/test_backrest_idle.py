@@ -1,0 +1,240 @@
+"""Whether Backrest does nothing, by its processes, its operations and its schedules."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from sidecar.backrest import (
+    IdleWatch,
+    idle_report,
+    next_firing,
+    zones_of,
+)
+from sidecar.backrest_api import Operation
+from sidecar.engine_types import ContainerState, Process
+from sidecar.model import Mount
+
+NOW = dt.datetime(2026, 11, 22, 1, 0, 0, tzinfo=dt.UTC)
+RUNNING = ContainerState(id="b" * 64, name="backrest", tz="UTC", started_at="2026-11-20T00:00:00Z")
+IMAGE = (
+    Process(100, 90, "/sbin/tini -- /docker-entrypoint /backrest"),
+    Process(110, 100, "/docker-entrypoint /backrest"),
+    Process(111, 110, "/backrest"),
+)
+
+
+# --- idle_report
+
+
+@pytest.mark.parametrize(
+    ("processes", "busy"),
+    [
+        (IMAGE, ()),
+        (IMAGE[2:], ()),
+        ([Process(1, 0, "/sbin/docker-init -- /docker-entrypoint /backrest"), *IMAGE[1:]], ()),
+        ([Process(1, 0, "/dev/init -- /backrest"), Process(2, 1, "/backrest")], ()),
+        ([Process(1, 0, "dumb-init /backrest"), Process(2, 1, "/backrest")], ()),
+        ([Process(1, 0, "s6-svscan /run"), Process(2, 1, "s6-supervise backrest"), Process(3, 2, "/backrest")], ()),
+        ([Process(1, 0, "sh -c mkdir -p /x; /backrest"), Process(2, 1, "/backrest")], ()),
+        ([Process(1, 0, "python3 -u /backrest --config /config/config.json")], ()),
+        ([Process(1, 0, "/usr/bin/python3.11 /backrest")], ()),
+        ([*IMAGE, Process(120, 111, "[restic] <defunct>")], ()),
+        ([*IMAGE, Process(120, 111, "sh")], ("sh",)),
+        ([*IMAGE, Process(120, 111, "sh"), Process(121, 120, "docker stop db")], ("sh", "docker")),
+        ([*IMAGE, Process(120, 111, "/bin/restic backup --json /data")], ("restic",)),
+        ([*IMAGE, Process(120, 111, "restic prune"), Process(121, 120, "rclone serve")], ("restic", "rclone")),
+        ([*IMAGE, Process(120, 111, "ionice -c 3 nice -n 10 restic backup")], ("ionice",)),
+        ([*IMAGE, Process(120, 111, "/usr/bin/env python3 hook.py")], ("env",)),
+        ([*IMAGE, Process(120, 111, "python3 /hooks/dump.py")], ("dump.py",)),
+        ([*IMAGE, Process(120, 111, "sh"), Process(121, 120, "/backrest -version")], ("sh", "backrest")),
+        ([*IMAGE, Process(500, 7, "bash")], ("bash",)),
+        ([*IMAGE, Process(500, 7, "")], ("(nameless)",)),
+        ([*IMAGE, Process(120, 111, "backrest-hook")], ("backrest-hook",)),
+    ],
+)  # fmt: skip
+def test_idle_report(processes: Sequence[Process], busy: tuple[str, ...]) -> None:
+    look = idle_report(processes)
+    assert look.busy == busy
+    assert look.backrest
+    assert look.idle is (not busy)
+
+
+@pytest.mark.parametrize("processes", [(), IMAGE[:2], [Process(1, 0, "backrest-sidecar daemon")]])
+def test_without_backrest_it_is_not_idle(processes: Sequence[Process]) -> None:
+    assert not idle_report(processes).idle
+
+
+def test_arguments_are_never_shown() -> None:
+    look = idle_report(
+        [*IMAGE, Process(1200, 111, "restic -p hunter2"), Process(1201, 111, "/x\x1b[31m\nfake y")]
+    )
+    assert look.busy == ("restic", "x\\x1b[31m")
+
+
+def test_a_circle_of_parents_ends() -> None:
+    assert idle_report([Process(1, 2, "/backrest"), Process(2, 1, "sh")]).busy == ()
+
+
+# --- next_firing
+
+
+def scheduled(**fields: Any) -> dict[str, Any]:
+    return {"plans": [{"id": "p1", "schedule": fields}]}
+
+
+def repo(policy: str, cron: str) -> dict[str, Any]:
+    return {"repos": [{"id": "r", policy: {"schedule": {"cron": cron}}}]}
+
+
+def later(minutes: int) -> dt.datetime:
+    return NOW + dt.timedelta(minutes=minutes)
+
+
+@pytest.mark.parametrize(
+    ("config", "zone", "at"),
+    [
+        (scheduled(cron="30 1 * * *"), dt.UTC, later(30)),
+        (scheduled(cron="30 1 * * *", clock="CLOCK_UTC"), ZoneInfo("Asia/Tokyo"), later(15 * 60 + 30)),
+        (scheduled(cron="30 2 * * *"), ZoneInfo("Europe/Berlin"), later(30)),
+        (scheduled(maxFrequencyHours=1), dt.UTC, None),
+        (scheduled(disabled=True), dt.UTC, None),
+        (scheduled(cron="*/0 * * * *"), dt.UTC, None),
+        (scheduled(cron=7), dt.UTC, None),
+        ({"plans": [{"id": "p1"}, None, 3], "repos": {}}, dt.UTC, None),
+        ({}, dt.UTC, None),
+        (repo("prunePolicy", "5 1 * * *"), dt.UTC, later(5)),
+        (repo("check_policy", "6 1 * * *"), dt.UTC, later(6)),
+        (repo("forgetPolicy", "7 1 * * *"), dt.UTC, later(7)),
+    ],
+)  # fmt: skip
+def test_next_firing(config: dict[str, Any], zone: dt.tzinfo, at: dt.datetime | None) -> None:
+    firing = next_firing(config, NOW, zone)
+    assert (firing.at if firing else None) == at
+
+
+def test_the_earliest_counts_and_is_named() -> None:
+    config = {
+        **scheduled(cron="0 3 * * *"),
+        "repos": [{"id": "r", "prunePolicy": {"schedule": {"cron": "0 2 * * *"}}}],
+    }
+    firing = next_firing(config, NOW, dt.UTC)
+    assert firing is not None
+    assert firing.what == "the prune of repo 'r'"
+
+
+def test_zones() -> None:
+    assert zones_of(replace(RUNNING, tz="Europe/Berlin")) == (ZoneInfo("Europe/Berlin"),)
+    assert zones_of(replace(RUNNING, tz=":Europe/Berlin")) == (ZoneInfo("Europe/Berlin"),)
+    assert zones_of(replace(RUNNING, tz="")) == (None, dt.UTC)
+    assert zones_of(replace(RUNNING, tz="Nowhere/At all")) == (None, dt.UTC)
+    assert zones_of(replace(RUNNING, tz="../etc/passwd")) == (None, dt.UTC)
+    localtime = Mount("bind", "/etc/localtime", "/etc/localtime")
+    assert zones_of(replace(RUNNING, tz="", mounts=(localtime,))) == (None,)
+
+
+# --- IdleWatch
+
+
+class Clock:
+    """One time for both clocks."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+    def now(self) -> dt.datetime:
+        return NOW + dt.timedelta(seconds=self.seconds)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def watch(clock: Clock) -> IdleWatch:
+    return IdleWatch(clock=clock, now=clock.now)
+
+
+def test_two_looks_two_seconds_apart(watch: IdleWatch, clock: Clock) -> None:
+    first = watch.look(RUNNING, IMAGE, {})
+    assert (first.idle, first.again_in) == (False, 2.0)
+    clock.seconds = 1.5
+    assert watch.look(RUNNING, IMAGE, {}).again_in == 0.5
+    clock.seconds = 2.0
+    assert watch.look(RUNNING, IMAGE, {}).idle
+    watch.reset()
+    assert not watch.look(RUNNING, IMAGE, {}).idle
+
+
+@pytest.mark.parametrize(
+    ("processes", "operations", "reason"),
+    [
+        ([*IMAGE, Process(120, 111, "sh")], None, "in Backrest's container runs sh"),
+        (IMAGE[:1], None, "Backrest itself is not among its container's processes"),
+        (IMAGE, [Operation(1, "backup", "inprogress", "db")], "Backrest runs a backup of plan 'db'"),
+    ],
+)
+def test_work_starts_the_looks_anew(
+    watch: IdleWatch,
+    clock: Clock,
+    processes: Sequence[Process],
+    operations: Sequence[Operation] | None,
+    reason: str,
+) -> None:
+    watch.look(RUNNING, IMAGE, {})
+    clock.seconds = 5
+    assert watch.look(RUNNING, processes, {}, operations).reason == reason
+    clock.seconds = 10
+    assert watch.look(RUNNING, IMAGE, {}).reason == "a second look is due"
+    clock.seconds = 12
+    assert watch.look(RUNNING, IMAGE, {}).idle
+
+
+def test_a_restart_in_between_starts_the_looks_anew(watch: IdleWatch, clock: Clock) -> None:
+    watch.look(RUNNING, IMAGE, {})
+    clock.seconds = 5
+    assert not watch.look(replace(RUNNING, started_at="2026-11-22T01:00:03Z"), IMAGE, {}).idle
+
+
+def idle_at(
+    clock: Clock, seconds: float, config: dict[str, Any], operations: Sequence[Operation] | None = None
+) -> bool:
+    watch = IdleWatch(clock=clock, now=clock.now)
+    clock.seconds = seconds - 2
+    watch.look(RUNNING, IMAGE, config, operations)
+    clock.seconds = seconds
+    return watch.look(RUNNING, IMAGE, config, operations).idle
+
+
+@pytest.mark.parametrize(
+    ("seconds", "idle"),
+    [(-120.0, True), (-61, True), (-59, False), (-1, False), (0, False), (4, False), (10, True)],
+)
+def test_no_restart_just_before_or_at_a_firing(clock: Clock, seconds: float, idle: bool) -> None:
+    fires_at = 600.0
+    assert idle_at(clock, fires_at + seconds, scheduled(cron="10 1 * * *")) is idle
+    pending = [Operation(1, "backup", "pending", "p", start=NOW.timestamp() + fires_at)]
+    assert idle_at(clock, fires_at + seconds, {}, pending) is (idle if seconds < 0 else False)
+
+
+def test_a_coming_firing_is_named_and_says_when_to_come_again(watch: IdleWatch, clock: Clock) -> None:
+    clock.seconds = 570
+    state = watch.look(RUNNING, IMAGE, scheduled(cron="10 1 * * *"))
+    assert state.reason == "the backup of plan 'p1' fires in 30 s"
+    assert state.again_in == 35
+
+
+def test_without_tz_the_local_zone_and_utc_both_count(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    unknown = replace(RUNNING, tz="")
+    clock.seconds = 570
+    state = IdleWatch(clock=clock, now=clock.now).look(unknown, IMAGE, scheduled(cron="10 1 * * *"))
+    assert "fires in 30 s" in state.reason
