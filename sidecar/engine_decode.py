@@ -17,6 +17,8 @@ from sidecar.engine_types import Attachment, ContainerState, EngineInfo, Process
 from sidecar.model import NO_LABELS, Container, Mount, Volume
 
 Raw = dict[str, Any]
+_START = b'{"Id":"'
+_FIRST, _NEXT = b"[" + _START, b"}," + _START
 
 
 def loads(body: bytes, path: str) -> Any:
@@ -38,24 +40,24 @@ def wrong_shape(path: str) -> EngineError:
     )
 
 
-def identity(raw: Raw) -> tuple[object, ...]:
-    """Return the parts of a list entry that a :class:`Container` is made from, for comparison.
+def entries(body: bytes, path: str) -> list[bytes]:
+    """Return the entries of a list of containers, each as its own JSON text, without parsing the whole.
 
-    ``Status`` ("Up 3 minutes") and ``Ports`` are left out: they change without changing anything for us.
+    Most entries are byte for byte what they were at the last look, and parsing is the dearest part of a look. The
+    cut is safe: within a JSON string the quotes of ``},{"Id":"`` would be escaped, and a cut through a nested list
+    leaves unbalanced brackets, which :func:`loads` refuses. An answer of another form is parsed and cut again.
+
+    Raises:
+        EngineError: It is no list.
     """
-    host = raw.get("HostConfig")
-    networks = (raw.get("NetworkSettings") or NO_LABELS).get("Networks")
-    return (
-        raw.get("State"),
-        raw.get("Names"),
-        raw.get("Labels"),
-        raw.get("Mounts"),
-        raw.get("Image"),
-        raw.get("ImageID"),
-        raw.get("Created"),
-        host,
-        tuple(networks) if networks else (),
-    )
+    body = body.strip()
+    if body.startswith(_FIRST) and body.endswith(b"}]"):
+        first, *more = body[1:-2].split(_NEXT)
+        return [first + b"}", *(_START + rest + b"}" for rest in more)]
+    rows = loads(body, path)
+    if not isinstance(rows, list):
+        raise wrong_shape(path)
+    return [orjson.dumps(row) for row in rows]
 
 
 def container(

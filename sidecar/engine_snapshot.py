@@ -13,7 +13,8 @@ import contextlib
 import re
 import socket
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from hashlib import blake2b
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -24,6 +25,9 @@ from sidecar.engine_errors import EngineError
 from sidecar.engine_types import EngineInfo
 from sidecar.model import NO_LABELS, SWARM_SERVICE, Container, EngineSnapshot, Volume
 
+_LIST = "/containers/json"
+_SPELLINGS = 4
+"""How many texts of one container are remembered on average: each order of its mounts is one."""
 _OWN_FILE = re.compile(r"/(?:containers|overlay-containers)/([0-9a-f]{64})/")
 _OWN_MOUNTS = frozenset({"/etc/hostname", "/etc/hosts", "/etc/resolv.conf", "/run/.containerenv"})
 _HEX64 = re.compile(r"[0-9a-f]{64}")
@@ -57,11 +61,10 @@ class Snapshots:
         self._lock = threading.Lock()
         self._stale = threading.Event()
         self._generation = -1
-        self._body = b""
+        self._seen: dict[bytes, Container] = {}  # digest of an entry's text → what was made of it
         self._containers: tuple[Container, ...] = ()
-        self._cache: dict[str, tuple[tuple[object, ...], Container]] = {}
         self._images: dict[str, Mapping[str, str]] = {}
-        self._refused_images: str = ""
+        self._refused_images = False
         self._volumes: Mapping[str, Volume] = MappingProxyType({})
         self._known_missing: frozenset[str] = frozenset()
         self._services: Mapping[str, Mapping[str, str]] | None = None
@@ -81,11 +84,9 @@ class Snapshots:
     def take(self) -> EngineSnapshot:
         """Return everything the engine has. Raises :class:`EngineError`; never returns a part."""
         with self._lock:
-            body = self._source.fetch("/containers/json?all=1")
-            refreshed = self._renew()
-            if refreshed or body != self._body:
-                self._containers = self._read(body)
-                self._body = body
+            body = self._source.fetch(_LIST + "?all=1")
+            self._renew()
+            self._containers = self._read(engine_decode.entries(body, _LIST))
             info = self._facts()
             return EngineSnapshot(
                 containers=self._containers,
@@ -96,74 +97,70 @@ class Snapshots:
                 notes=tuple(self._notes.values()),
             )
 
-    def _renew(self) -> bool:
-        """Forget what may be outdated; return whether anything was forgotten."""
+    def _renew(self) -> None:
+        """Forget what may be outdated."""
         generation = self._source.generation
         if generation != self._generation:
             self._generation = generation
             self._info = None
-            self._refused_images = ""
+            self._refused_images = False
             self._notes.clear()
             self._stale.set()
-        if not self._stale.is_set():
-            return False
-        self._stale.clear()
-        self._body = b""
-        self._known_missing = frozenset()
-        self._services = None
-        self._volumes = self._volumes_now()
-        return True
+        if self._stale.is_set():
+            self._stale.clear()
+            self._seen = {}
+            self._known_missing = frozenset()
+            self._services = None
+            self._volumes = self._volumes_now()
 
-    def _read(self, body: bytes) -> tuple[Container, ...]:
-        path = "/containers/json"
+    def _read(self, entries: list[bytes]) -> tuple[Container, ...]:
+        """Return the containers of the list's entries; an entry that was seen before is not even parsed."""
+        digests = [blake2b(entry, digest_size=16).digest() for entry in entries]
         try:
-            rows = engine_decode.loads(body, path)
-            if not isinstance(rows, list):
-                raise engine_decode.wrong_shape(path)
-            old = self._cache
-            new: dict[str, tuple[tuple[object, ...], Container]] = {}
-            fresh: list[tuple[engine_decode.Raw, tuple[object, ...]]] = []
-            for row in rows:
-                key = engine_decode.identity(row)
-                known = old.get(row["Id"])
-                if known is not None and known[0] == key:
-                    new[row["Id"]] = known
-                else:
-                    fresh.append((row, key))
-            services_before = self._services
-            if fresh:
-                self._prepare([row for row, _ in fresh], old)
-            if services_before is not self._services or self._outdated(new):
-                fresh += [(row, new[row["Id"]][0]) for row in rows if row["Id"] in new]
-            for row, key in fresh:
-                new[row["Id"]] = (key, self._container(row))
-            containers = tuple(new[row["Id"]][1] for row in rows)
+            rows = {d: self._row(e) for d, e in zip(digests, entries, strict=True) if d not in self._seen}
+            before = self._volumes, self._services
+            if rows:
+                self._prepare(rows.values())
+            if before != (self._volumes, self._services):
+                self._seen = {}
+                rows = {d: self._row(e) for d, e in zip(digests, entries, strict=True)}
+            if len(self._seen) + len(rows) > _SPELLINGS * len(entries):
+                self._seen = {d: self._seen[d] for d in digests if d in self._seen}
+            old = {one.id: one for one in self._containers} if rows else {}
+            for digest, row in rows.items():
+                one = self._container(row)
+                # The engine shuffles mounts, and counts the minutes of "Up 3 minutes": the same container then.
+                same = old.get(one.id)
+                self._seen[digest] = same if same is not None and same == one else one
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise engine_decode.wrong_shape(path) from error
-        self._cache = new
-        used = {c.image_id for c in containers}
+            raise engine_decode.wrong_shape(_LIST) from error
+        containers = tuple(self._seen[digest] for digest in digests)
+        used = {one.image_id for one in containers}
         self._images = {i: labels for i, labels in self._images.items() if i in used}
         return containers
 
-    def _prepare(self, fresh: list[engine_decode.Raw], old: Mapping[str, object]) -> None:
+    @staticmethod
+    def _row(entry: bytes) -> engine_decode.Raw:
+        row: engine_decode.Raw = engine_decode.loads(entry, _LIST)
+        return row
+
+    def _prepare(self, rows: Iterable[engine_decode.Raw]) -> None:
         """Ask for what new or changed containers need: their volumes, their services."""
-        named = {str(m["Name"]) for row in fresh for m in row.get("Mounts") or () if m.get("Name")}
-        unknown = named - self._volumes.keys() - self._known_missing
-        newcomers = any(row["Id"] not in old and row.get("Mounts") for row in fresh) and bool(old)
-        if unknown or (named and newcomers):
+        old = {one.id for one in self._containers}
+        named: set[str] = set()
+        newcomers = False
+        wanted: set[str] = set()
+        for row in rows:
+            volumes = {str(m["Name"]) for m in row.get("Mounts") or () if m.get("Name")}
+            named |= volumes
+            newcomers = newcomers or (bool(volumes and old) and row["Id"] not in old)
+            wanted.add((row.get("Labels") or NO_LABELS).get(SWARM_SERVICE, ""))
+        wanted.discard("")
+        if newcomers or named - self._volumes.keys() - self._known_missing:
             self._volumes = self._volumes_now()
             self._known_missing |= named - self._volumes.keys()
-        wanted = {s for row in fresh if (s := (row.get("Labels") or NO_LABELS).get(SWARM_SERVICE))}
         if wanted and (self._services is None or wanted - self._services.keys()):
             self._services = self._services_now()
-
-    def _outdated(self, kept: Mapping[str, tuple[tuple[object, ...], Container]]) -> bool:
-        """Whether a kept container was made from a volume or image that is answered otherwise now."""
-        return any(
-            mount.name in self._volumes and not mount.source and self._volumes[mount.name].mountpoint
-            for _, one in kept.values()
-            for mount in one.mounts
-        )
 
     def _container(self, row: engine_decode.Raw) -> Container:
         labels: Mapping[str, str] = row.get("Labels") or NO_LABELS
@@ -187,7 +184,7 @@ class Snapshots:
                 if error.kind in {"unreachable", "timeout", "denied"}:
                     raise
                 if error.kind == "forbidden":
-                    self._refused_images = error.message
+                    self._refused_images = True
                 if error.kind != "not-found":
                     self._note("images", "labels of images cannot be told from the containers' own", error)
         self._images[image_id] = labels
@@ -254,9 +251,9 @@ class Snapshots:
         if self._candidates is None:
             self._candidates = self._own_ids()
         for candidate in self._candidates:
-            for listed in self._cache:
-                if listed.startswith(candidate):
-                    return listed
+            for listed in self._containers:
+                if listed.id.startswith(candidate):
+                    return listed.id
         return ""
 
 
