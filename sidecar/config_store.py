@@ -32,6 +32,10 @@ NO_EXCHANGE = (
     "The filesystem of {path} cannot exchange two files (renameat2): an edit by another program in the "
     "microseconds between the last look and the rename would be lost. Prefer a local filesystem."
 )
+PATIENCE = 10
+"""Attempts in a row that give way to a program that has the file open for writing. One that keeps it open for
+good would else stop us for good."""
+
 LINKED = "{path} is a symlink: the file that it points to, {real}, is replaced, and the link stays."
 
 
@@ -64,6 +68,7 @@ class ConfigStore:
         self._exchange: bool | None = None
         self._token = ""
         self._unfinished = False
+        self._busy = 0
         self._vouched: Fingerprint | None = None
 
     @property
@@ -135,17 +140,23 @@ class ConfigStore:
                 raise store_errors.unreadable(error, self.path) from error
             except OSError as error:
                 raise store_errors.not_writable(error, real) from error
-            way = Replacement(self._fs, directory, real, old_fd, self._intents, self._exchange is not False)
+            way = Replacement(
+                self._fs,
+                directory,
+                real,
+                old_fd,
+                self._intents,
+                try_exchange=self._exchange is not False,
+                patient=self._busy < PATIENCE,
+            )
             try:
                 self._make_state_dir()
-                way = Replacement(
-                    self._fs, directory, real, old_fd, self._intents, self._exchange is not False
-                )
                 done = way.run(new, expected, self._mode, self._clock(), payload)
             except OSError as error:
                 raise store_errors.not_writable(error, real) from error
             finally:
                 self._token, self._unfinished = way.token, way.unfinished
+                self._busy = self._busy + 1 if way.busy else 0
                 self._fs.close(old_fd)
         if done.undo is not None:
             if self._exchange is None and not way.exchanged:

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 from sidecar import exchange
+from sidecar import lease as leases
 
 _NO_XATTR = frozenset({errno.EOPNOTSUPP, errno.EPERM, errno.EACCES, errno.ENODATA, errno.ENOSYS})
 
@@ -29,7 +30,13 @@ class Fs:
 
     def open_read(self, dir_fd: int, name: str) -> int:
         """Open a file for reading. A symlink fails with ELOOP; a pipe does not block."""
-        return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=dir_fd)
+        flags = os.O_RDONLY | os.O_NOFOLLOW
+        try:
+            return os.open(name, flags | os.O_NONBLOCK, dir_fd=dir_fd)
+        except BlockingIOError:  # another sidecar, or a thread of ours, has it on lease for a moment
+            if not is_regular(self.lstat(dir_fd, name)):
+                raise
+            return os.open(name, flags, dir_fd=dir_fd)
 
     def create(self, dir_fd: int, name: str) -> int:
         """Make a new file of mode 0600 for writing; EEXIST when the name is taken, by a symlink too."""
@@ -129,6 +136,23 @@ class Fs:
                     raise
                 missed.append(name)
         return tuple(missed)
+
+    def lease(self, fd: int, *, exclusive: bool) -> leases.Grant:
+        """Make others who open the file wait, see :func:`sidecar.lease.take`. Never raises."""
+        return leases.take(fd, exclusive=exclusive)
+
+    def lease_wanted(self, fd: int, *, exclusive: bool) -> leases.Wanted:
+        """Return what others wait for who opened a file on lease. Never raises."""
+        return leases.wanted(fd, exclusive=exclusive)
+
+    def unlease(self, fd: int) -> None:
+        """Let those who wait go on. Never raises."""
+        leases.release(fd)
+
+    def truncate(self, fd: int) -> None:
+        """Empty an open file and go to its beginning."""
+        os.ftruncate(fd, 0)
+        os.lseek(fd, 0, os.SEEK_SET)
 
     def now_ns(self) -> int:
         """Return the clock by which the kernel stamps files, in nanoseconds since 1970."""

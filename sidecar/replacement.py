@@ -22,6 +22,7 @@ from sidecar import store_errors, swap, undo
 from sidecar.fingerprint import MAX_BYTES, Fingerprint, digest, gone
 from sidecar.fs import Fs
 from sidecar.intent import Intent, IntentFile
+from sidecar.lease import Grant, Wanted
 
 _FOREIGN_OWNER = frozenset({errno.EPERM, errno.EINVAL, errno.EACCES})
 
@@ -53,21 +54,35 @@ class Replacement:
         old_fd: The file as it stands, open for reading.
         intents: The intent record.
         try_exchange: False where the filesystem is known to lack the exchange.
+        patient: Whether to give up, and be called again, while another program has the file open for writing.
 
     Attributes:
+        busy: Whether another program had the file open for writing.
         exchanged: Whether the exchange was used, once :meth:`run` has returned.
         token: The random part of the temporary names.
         unfinished: Whether the intent record has to stay, because a file still lies at its temporary name.
     """
 
     def __init__(
-        self, fs: Fs, dir_fd: int, path: Path, old_fd: int, intents: IntentFile, try_exchange: bool
+        self,
+        fs: Fs,
+        dir_fd: int,
+        path: Path,
+        old_fd: int,
+        intents: IntentFile,
+        *,
+        try_exchange: bool,
+        patient: bool,
     ) -> None:
         self._fs = fs
         self._dir = dir_fd
         self._path = path
         self._old = old_fd
         self._intents = intents
+        self._patient = patient
+        self._old_leased = False
+        self._new_leased = False
+        self.busy = False
         self.exchanged = try_exchange
         self.unfinished = False
         self.token = secrets.token_hex(8)
@@ -103,7 +118,7 @@ class Replacement:
             missed = self._fill(new_fd, new, status, mode)
             mark = Fingerprint.of(self._fs.fstat(new_fd), content, self._fs.now_ns())
             intent = replace(intent, new=mark)
-            window = self._put_in(intent, now)
+            window = self._put_in(intent, new_fd, now)
             notes = (*self._retire(intent), *_about_xattrs(missed))
             final = self._after(new_fd, mark)
         except BaseException:
@@ -129,16 +144,31 @@ class Replacement:
         self._fs.fsync(fd)
         return missed
 
-    def _put_in(self, intent: Intent, now: float) -> swap.Window:
+    def _put_in(self, intent: Intent, new_fd: int, now: float) -> swap.Window:
         self._intents.write(intent)
         self._fs.rename(self._dir, intent.staged, intent.swap)
         if not self._same_directory():
             raise gone(self._path)
+        try:
+            grant = self._fs.lease(self._old, exclusive=False)
+            self._old_leased, self.busy = grant is Grant.HELD, grant is Grant.BUSY
+            if self.busy and self._patient:
+                raise store_errors.Changed(
+                    f"{self._path} is open for writing in another program; it is read again."
+                )
+            self._new_leased = self._fs.lease(new_fd, exclusive=True) is Grant.HELD
+            return self._swap(intent, new_fd, now)
+        finally:
+            self._fs.unlease(new_fd)
+            self._fs.unlease(self._old)
+
+    def _swap(self, intent: Intent, new_fd: int, now: float) -> swap.Window:
+        leased = self._old_leased
         if self.exchanged:
             try:
-                return swap.by_exchange(self._fs, self._dir, self._path, intent, self._old)
+                return swap.by_exchange(self._fs, self._dir, self._path, intent, self._old, leased=leased)
             except swap.NotOurs as error:
-                raise self._changed(intent, now, stray=error.stray) from error
+                raise self._changed(intent, new_fd, now, stray=error.stray) from error
             except swap.Stuck as stuck:
                 self.unfinished = True
                 raise store_errors.stuck(stuck.error, self._path, intent.swap) from stuck
@@ -146,21 +176,48 @@ class Replacement:
                 self.exchanged = False
         self._copy_old(intent)
         try:
-            return swap.by_rename(self._fs, self._dir, self._path, intent, self._old)
+            return swap.by_rename(self._fs, self._dir, self._path, intent, self._old, leased=leased)
         except Exception:
             with suppress(OSError):
                 self._fs.unlink(self._dir, intent.undo)
             raise
 
-    def _changed(self, intent: Intent, now: float, *, stray: bool) -> store_errors.Changed:
+    def _changed(self, intent: Intent, new_fd: int, now: float, *, stray: bool) -> store_errors.Changed:
+        """Clean up after the edit of another writer was put back; return what to raise.
+
+        Our file goes back to its private name first. Who opened it while it stood there waits for our lease:
+        a reader then finds in it what stands there now; a writer's edit is kept beside the file.
+        """
+        kept: list[Path] = []
+        if stray:
+            kept.append(keep_aside(self._fs, self._dir, self._path, intent.swap, now))
+        else:
+            self._fs.rename(self._dir, intent.swap, intent.staged)
+        with suppress(OSError):
+            self._show_present(new_fd)
         if not stray:
+            if self._new_leased and self._fs.lease_wanted(new_fd, exclusive=True) is Wanted.WRITE:
+                kept.append(keep_aside(self._fs, self._dir, self._path, intent.staged, now, fd=new_fd))
+            else:
+                self._fs.unlink(self._dir, intent.staged)
+        self._intents.clear()
+        if not kept:
             return gone(self._path)
-        kept = keep_aside(self._fs, self._dir, self._path, intent.swap, now)
         return store_errors.Changed(
             f"{self._path} was written several times by another program while it was being replaced. The "
-            f"newest version stands; an earlier one, which that program displaced, is kept as {kept}.",
-            (kept,),
+            f"newest version stands; another one, which cannot be told from a lost edit, is kept as {kept[0]}.",
+            tuple(kept),
         )
+
+    def _show_present(self, new_fd: int) -> None:
+        """Fill our file, which stands nowhere any more, with what stands in its place."""
+        fd = self._fs.open_read(self._dir, self._path.name)
+        try:
+            present = self._fs.read(fd, MAX_BYTES + 1)
+        finally:
+            self._fs.close(fd)
+        self._fs.truncate(new_fd)
+        self._fs.write(new_fd, present)
 
     def _copy_old(self, intent: Intent) -> None:
         """Write the undo copy ahead, where the old file will not come out of an exchange."""
@@ -234,18 +291,27 @@ def retire(fs: Fs, dir_fd: int, old_fd: int, intent: Intent) -> None:
     fs.rename(dir_fd, intent.swap, intent.undo)
 
 
-def keep_aside(fs: Fs, dir_fd: int, path: Path, name: str, now: float) -> Path:
+def keep_aside(fs: Fs, dir_fd: int, path: Path, name: str, now: float, *, fd: int = -1) -> Path:
     """Give another writer's version that lies under a temporary name its own, and return that path.
+
+    Args:
+        fs: The file operations.
+        dir_fd: The directory.
+        path: The file that it is a version of.
+        name: The temporary name.
+        now: Unix time in seconds.
+        fd: The version, where it is open already.
 
     Raises:
         OSError: It lies where it lay.
     """
     kept = path.with_name(undo.new_name(fs.listdir(dir_fd), path, now, kept=True))
-    fd = fs.open_read(dir_fd, name)
+    opened = fd if fd >= 0 else fs.open_read(dir_fd, name)
     try:
-        fs.chmod(fd, undo.MODE)
+        fs.chmod(opened, undo.MODE)
     finally:
-        fs.close(fd)
+        if fd < 0:
+            fs.close(opened)
     fs.rename(dir_fd, name, kept.name)
     fs.fsync(dir_fd)
     return kept

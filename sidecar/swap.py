@@ -2,7 +2,8 @@
 
 The kernel has no "rename if unchanged". It has an exchange, which hands back what was there: if that is not
 what we read, another exchange puts it back at once. Between the two our file is visible for some
-microseconds, which is why nothing but one look at the inode happens in between.
+microseconds, which is why nothing but one look at the inode happens in between, and why both files are on
+lease meanwhile (see ``lease``): whoever opens one waits until it is settled which of them stands.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from sidecar import exchange
 from sidecar.fingerprint import MAX_BYTES, Fingerprint, digest, gone
 from sidecar.fs import Fs
 from sidecar.intent import Intent
+from sidecar.lease import Wanted
 
 IsOurs = Callable[[os.stat_result], bool]
 
@@ -56,7 +58,7 @@ class Window:
     ns: int
 
 
-def by_exchange(fs: Fs, dir_fd: int, path: Path, intent: Intent, old_fd: int) -> Window:
+def by_exchange(fs: Fs, dir_fd: int, path: Path, intent: Intent, old_fd: int, *, leased: bool) -> Window:
     """Swap the temporary file in, and prove that what came out is what we read.
 
     Args:
@@ -65,6 +67,7 @@ def by_exchange(fs: Fs, dir_fd: int, path: Path, intent: Intent, old_fd: int) ->
         path: The file that is replaced; its name counts, the rest is for messages.
         intent: Names and versions; ``intent.swap`` holds the new file.
         old_fd: The version that we read, open.
+        leased: Whether it is on a shared lease.
 
     Returns:
         The window. ``intent.swap`` now holds the old file.
@@ -92,6 +95,8 @@ def by_exchange(fs: Fs, dir_fd: int, path: Path, intent: Intent, old_fd: int) ->
         came_out = fs.lstat(dir_fd, intent.swap)
         ended = fs.ticks_ns()
         as_read = expected.same_content_stamp(came_out) and _reads(fs, old_fd, expected)
+        # Who waits to write into the old file has to find it in its place.
+        as_read = as_read and not (leased and _is_wanted(fs, old_fd))
     except OSError:  # what cannot be proved does not count
         put_back(fs, dir_fd, intent, intent.new.same_content_stamp)
         raise
@@ -100,7 +105,7 @@ def by_exchange(fs: Fs, dir_fd: int, path: Path, intent: Intent, old_fd: int) ->
     return Window(ended - began)
 
 
-def by_rename(fs: Fs, dir_fd: int, path: Path, intent: Intent, old_fd: int) -> Window:
+def by_rename(fs: Fs, dir_fd: int, path: Path, intent: Intent, old_fd: int, *, leased: bool) -> Window:
     """Rename the temporary file over the target, after a last look at it.
 
     For filesystems without the exchange: an edit within the window is lost, which is why this is the second
@@ -110,7 +115,7 @@ def by_rename(fs: Fs, dir_fd: int, path: Path, intent: Intent, old_fd: int) -> W
         Changed: Seen before the rename; nothing was touched.
         OSError: The rename failed; nothing was touched.
     """
-    if not _reads(fs, old_fd, intent.old):
+    if not _reads(fs, old_fd, intent.old) or (leased and _is_wanted(fs, old_fd)):
         raise gone(path)
     began = fs.ticks_ns()
     if not intent.old.untouched(fs.lstat(dir_fd, intent.name)):
@@ -169,6 +174,10 @@ def _put_back(fs: Fs, dir_fd: int, intent: Intent, is_ours: IsOurs) -> bool:
 
 def _identity(status: os.stat_result) -> tuple[int, ...]:
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _is_wanted(fs: Fs, fd: int) -> bool:
+    return fs.lease_wanted(fd, exclusive=False) is not Wanted.NOTHING
 
 
 def _reads(fs: Fs, fd: int, expected: Fingerprint) -> bool:
