@@ -51,7 +51,7 @@ class Running:
         self.environ = environ
         self._process: subprocess.Popen[bytes] | None = None
         self._log = home / log
-        self.port = _free_port()
+        self.port = free_port()
 
     def __enter__(self) -> Self:
         return self
@@ -171,7 +171,8 @@ def start_real(home: Path) -> Running:
     return Running([os.environ["BACKREST_BIN"]], home, environ)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of the loopback that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
