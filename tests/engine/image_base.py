@@ -116,9 +116,12 @@ def build_double(engine: TestEngine) -> None:
         for source in sorted(ROOT.glob("tests/*double*.py")):
             shutil.copy(source, context / "tests")
         (context / "tests" / "__init__.py").touch()
+        (context / "backrest").write_text(
+            "from tests.backrest_double import main\n\nraise SystemExit(main())\n"
+        )
         (context / "Dockerfile").write_text(
-            f"FROM {BASE}\nCOPY tests /backrest/tests\nWORKDIR /backrest\nENV BACKREST_PORT=0.0.0.0:9898\n"
-            'ENTRYPOINT ["python3", "-m", "tests.backrest_double"]\n'
+            f"FROM {BASE}\nCOPY . /backrest/\nENV BACKREST_PORT=0.0.0.0:9898\n"
+            'ENTRYPOINT ["python3", "/backrest/backrest"]\n'
         )
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("DOCKER_BUILDKIT", "0")
