@@ -140,6 +140,7 @@ def _build() -> click.Group:
     lint_options = [
         click.Argument(["files"], nargs=-1, required=True),
         click.Option(["--format", "fmt"], default="text", type=click.Choice(["text", "json", "github"])),
+        click.Option(["--separate"], is_flag=True, help="each Compose file is a project of its own"),
         *map(_option, flags_for("lint")),
     ]
     group = click.Group(

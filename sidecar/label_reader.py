@@ -7,7 +7,7 @@ by the same rules without the time that the models take to load.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from sidecar.label_keys import (
@@ -39,16 +39,20 @@ _STAYS = ", its plan stays as it is"
 _COMMANDS = ("snapshot-start", "snapshot-end")
 
 
-@dataclass(slots=True)
+# Plain classes: a dataclass takes a millisecond to make, which a pre-commit hook waits for.
+
+
 class PlanReading:
     """One plan's values after inheritance, by field name, and the label each came from."""
 
-    name: str
-    values: dict[str, Any]
-    sources: dict[str, str]
+    __slots__ = ("name", "sources", "values")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.values: dict[str, Any] = {}
+        self.sources: dict[str, str] = {}
 
 
-@dataclass(slots=True)
 class Reading:
     """What a container's labels say.
 
@@ -61,21 +65,26 @@ class Reading:
         findings: In label order.
     """
 
-    plans: list[PlanReading] = field(default_factory=list)
-    withdrawn: list[str] = field(default_factory=list)
-    broken: list[str] = field(default_factory=list)
-    idle: list[str] = field(default_factory=list)
-    quiesce: bool = False
-    findings: list[Finding] = field(default_factory=list)
+    __slots__ = ("broken", "findings", "idle", "plans", "quiesce", "withdrawn")
+
+    def __init__(self) -> None:
+        self.plans: list[PlanReading] = []
+        self.withdrawn: list[str] = []
+        self.broken: list[str] = []
+        self.idle: list[str] = []
+        self.quiesce = False
+        self.findings: list[Finding] = []
 
 
-@dataclass(slots=True)
 class _Level:
     """The labels of one plan name: values by short key, the full keys they have, and those that are wrong."""
 
-    values: dict[str, Any] = field(default_factory=dict)
-    keys: dict[str, str] = field(default_factory=dict)
-    wrong: set[str] = field(default_factory=set)
+    __slots__ = ("keys", "values", "wrong")
+
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {}
+        self.keys: dict[str, str] = {}
+        self.wrong: set[str] = set()
 
 
 def ours(labels: Mapping[str, str]) -> list[str]:
@@ -161,7 +170,7 @@ def _plan(
     name: str, own: _Level, base: _Level, reading: Reading, container: str, policy: LabelPolicy
 ) -> PlanReading:
     """Return one plan: its own labels, and for the rest those of the default plan."""
-    plan = PlanReading(name, {}, {})
+    plan = PlanReading(name)
     for level in (base,) if own is base else (base, own):
         for short, value in level.values.items():
             # A list of nothing (",") is no value, as an empty label is none.
