@@ -6,7 +6,7 @@ Four things make it safe for a second writer:
 - SetConfig compares ``modno``, validates and writes under one lock (backrest: internal/api/backresthandler.go:73-93).
 - We send back the very document that GetConfig gave, with nothing but ``plans`` changed: hashes that come masked
   are restored by Backrest, fields that we do not know survive.
-- AddRepo neither checks nor raises ``modno`` (backresthandler.go:206-237), so the document is read once more right
+- AddRepo neither checks nor raises ``modno`` (backresthandler.go:189-239), so the document is read once more right
   before it is sent, and read back after.
 - No text that leaves this module holds credentials or a value of the config.
 """
@@ -134,12 +134,20 @@ class BackrestApi:
         return self._http.call("SetConfig", config)
 
     def operations(self, last: int = LAST_OPERATIONS) -> tuple[Operation, ...]:
-        """Return the ``last`` operations by start, pending ones included, sorted by id."""
+        """Return the ``last`` operations by start, pending ones included, sorted by id.
+
+        Those of other instances, which this Backrest only shows (backrest: proto/v1/operations.proto:33-34), are left
+        out: whether they run says nothing about this one.
+        """
         reply = self._http.call("GetOperations", {"selector": {}, "lastN": str(last)})
         found = reply.get("operations", [])
         if not isinstance(found, list):
             raise UnexpectedReply(f"Backrest at {self.where} answered with no list of operations")
-        return tuple(_operation(entry) for entry in found if isinstance(entry, dict))
+        return tuple(
+            _operation(entry)
+            for entry in found
+            if isinstance(entry, dict) and not entry.get("originalInstanceKeyid")
+        )
 
     def operations_in_progress(self) -> tuple[Operation, ...]:
         """Return the operations that run now, hooks included."""
@@ -217,7 +225,7 @@ def _set_once(api: BackrestApi, config: Config, sent: Config) -> ApiApplied | No
 def differing_plans(wanted: Config, seen: Config) -> tuple[str, ...]:
     """Return the ids of plans that are not the same in both configs, by value.
 
-    Backrest sorts plans and paths (backrest: internal/config/validate.go:71-76, 179) and leaves zero values out, so
+    Backrest sorts plans and paths (backrest: internal/config/validate.go:66-71, 179) and leaves zero values out, so
     neither makes a difference.
     """
     one = {_id(plan): _plain(plan) for plan in _entries(wanted, "plans")}

@@ -1,7 +1,7 @@
 """Is Backrest doing nothing, so that a restart harms nobody?
 
 A restart kills a running backup, and the hooks that would start the stopped containers again never run (backrest:
-internal/orchestrator/orchestrator.go:112-150). Backrest says nowhere that it is idle, so three signs count together:
+internal/orchestrator/orchestrator.go:94-149). Backrest says nowhere that it is idle, so three signs count together:
 its container's process list, its own operation log where the API answers, and the time until a schedule fires.
 """
 

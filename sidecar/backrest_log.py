@@ -5,7 +5,7 @@ sentences. Both quote values from the file, which may be secrets; what leaves th
 the rule, never a value of a repo, a user or an unreadable file.
 
 Seen on a running Backrest 1.14.1. backrest: cmd/backrest/backrest.go:82-86, internal/config/validate.go,
-internal/config/config.go:55-60 (the prefix "validation after migration").
+internal/config/config.go:49-52 (the prefix "validation after migration").
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ FaultKind = Literal[
 ]
 
 CUT_OFF_MESSAGE = "Operation was incomplete when orchestrator was restarted."
-"""backrest: internal/orchestrator/orchestrator.go:120."""
+"""backrest: internal/orchestrator/orchestrator.go:115."""
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _FATAL = re.compile(r"\bFATAL\t(?P<message>[^\t\n]*)(?:\t(?P<fields>\{[^\n]*))?")
@@ -114,7 +114,7 @@ def fatal_in_log(text: str) -> str:
 def cut_off_in_log(text: str) -> int:
     """Return how many operations the last start found cut off, hooks included; 0 also when the log is silent.
 
-    backrest: internal/orchestrator/orchestrator.go:112-150.
+    backrest: internal/orchestrator/orchestrator.go:94-149.
     """
     line = _last(_SCRUBBED, _ANSI.sub("", text))
     if line is None:

@@ -66,6 +66,13 @@ def test_operations(api: BackrestApi, double: Double) -> None:
     assert api.operations_in_progress() == ()
 
 
+def test_operations_of_other_instances_do_not_count(api: BackrestApi, double: Double) -> None:
+    double.oplog.add(
+        "STATUS_INPROGRESS", "operationBackup", 100, planId="p1", originalInstanceKeyid="ed25519.x"
+    )
+    assert api.operations() == ()
+
+
 def test_credentials_come_from_the_url_too_and_are_shown_nowhere(double: Double) -> None:
     double.store.cached["auth"] = {"users": [{"name": "me", "passwordBcrypt": hash_password(SECRET)}]}
     with_them = double.url.replace("//", f"//me:{SECRET}@")
