@@ -26,10 +26,11 @@ DEFAULT_SOCKET = "/var/run/docker.sock"
 PATIENCE = 2.0
 
 MEANING = {0: "done, something changed", 2: "nothing to change, or a dry run"}
+QUIET = ["--log-level", "error"]
 STEPS: tuple[tuple[str, list[str], int], ...] = (
     ("What would change", ["--dry-run"], 2),
-    ("Now for real, on the copy", [], 0),
-    ("Once more: a second run changes nothing", [], 2),
+    ("Now for real, on the copy", QUIET, 0),
+    ("Once more: a second run changes nothing", QUIET, 2),
 )
 
 
@@ -87,6 +88,17 @@ def source() -> list[str]:
     return ["--replay", str(RECORDED)]
 
 
+def show(config: Path) -> None:
+    """Print the plans that the copy has now."""
+    before = {plan["id"]: plan for plan in json.loads(SAMPLE.read_text())["plans"]}
+    for plan in json.loads(config.read_text())["plans"]:
+        if plan["id"] in before:
+            said = "made by hand, unchanged" if before[plan["id"]] == plan else "made by hand, CHANGED"
+        else:
+            said = f"{plan['schedule']['cron']:<14} {plan['repo']:<12} {', '.join(plan['paths'])}"
+        print(f"  {plan['id']:<34} {said}")
+
+
 def main() -> int:
     """Run the steps; return 0 when each ended as it should."""
     # Settings meant for a real Backrest, --apply above all, have no part in a demo.
@@ -104,6 +116,8 @@ def main() -> int:
             ).returncode
             print(f"exit code {code}: {MEANING.get(code, 'failed')}")
             good = good and code == expected
+            if code == 0:
+                show(config)
         print(f"\nThe sample was {SAMPLE.relative_to(ROOT)}; the copy is gone again. Next:")
         print("  make dry-run CONFIG=/path/to/config.json     # your own, still without writing")
         print('  make run ARGS="explain"                      # why is a container backed up, or not')

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -154,3 +155,27 @@ def test_the_docker_script_names_a_missing_config(tmp_path: Path) -> None:
     done = run(ROOT / "scripts/dry-run-docker.sh", CONFIG_DIR=str(tmp_path), CONFIG_FILE="c.json")
     assert done.returncode == 1
     assert f"Config file '{tmp_path}/c.json' not found. Override CONFIG_FILE=<name>" in done.stderr
+
+
+def test_the_demo_needs_no_engine_and_shows_plans_but_no_secret(tmp_path: Path) -> None:
+    sample = ROOT / "testdata/example-sidecar.config.json"
+    before = sample.read_bytes()
+    nowhere = f"unix://{tmp_path}/no.sock"
+
+    done = run(
+        sys.executable,
+        "-P",
+        ROOT / "scripts/demo.py",
+        DOCKER_HOST=nowhere,
+        BACKREST_SIDECAR_APPLY="true",
+        TMPDIR=str(tmp_path),
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "recorded engine replies are used" in done.stdout
+    assert done.stdout.count("backrest_sidecar_db") >= 2
+    assert "documents                          made by hand, unchanged" in done.stdout
+    assert "+++ plans/backrest_sidecar_db" in done.stdout
+    assert "made-up" not in done.stdout + done.stderr
+    assert sample.read_bytes() == before
+    assert list(tmp_path.iterdir()) == []
