@@ -233,11 +233,6 @@ class MergePass:
         if self.new_owners:
             both = {**owners, **self.new_owners}
             owners = {plan_id: owner for plan_id, owner in both.items() if owner is not None}
-        renamed = tuple(
-            pair
-            for pair in self.rendering.renamed
-            if pair[1] not in self.owners and owners.get(pair[1]) is not None
-        )
         return Merge(
             data=self._document(),
             changed=bool(self.changes),
@@ -245,7 +240,7 @@ class MergePass:
             changes=tuple(self.changes),
             reverted=tuple(self.reverted),
             adopted=tuple(self.adopted),
-            renamed=renamed,
+            renamed=tuple((case.plan_id, case.renamed_to) for case in absent if case.renamed_to),
             absent=tuple(case.plan_id for case in absent if case.orphan),
             findings=tuple(self.findings),
         )

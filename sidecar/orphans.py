@@ -14,6 +14,8 @@ from sidecar.merge_result import MergeOptions
 from sidecar.model import Finding
 from sidecar.rendering import Owner, Owners, Rendering
 
+Action = Literal["leave", "disable", "remove", "forget"]
+
 
 @dataclass(frozen=True, slots=True)
 class Absent:
@@ -26,14 +28,16 @@ class Absent:
         absent_since: The new value for the record.
         orphan: Whether its workload is gone or has another id now.
         finding: What to tell, at a change only.
+        renamed_to: The plan id that the workload has now, at the change only.
     """
 
     plan_id: str
     owner: Owner
-    action: Literal["leave", "disable", "remove", "forget"]
+    action: Action
     absent_since: float = 0.0
     orphan: bool = False
     finding: Finding | None = None
+    renamed_to: str = ""
 
 
 def look_at_absent(
@@ -93,7 +97,6 @@ def _since(owner: Owner, now: float) -> float:
 
 def _renamed(plan_id: str, owner: Owner, new_id: str, options: MergeOptions, now: float) -> Absent:
     """The workload lives under another id: no grace, for nothing is in doubt. Told once, at the change."""
-    first = not owner.absent_since
     fate = {
         "keep": "stays and backs the same data up a second time",
         "disable": "is disabled",
@@ -104,13 +107,12 @@ def _renamed(plan_id: str, owner: Owner, new_id: str, options: MergeOptions, now
         f'the plan of {owner.workload} is now "{new_id}"; its old plan "{plan_id}" {fate[options.orphans]}. '
         "Its snapshots stay in the repository. See --orphans.",
     )
-    told = finding if first else None
-    if options.orphans == "remove":
-        return Absent(plan_id, owner, "remove", orphan=True, finding=finding)
-    act = options.orphans == "disable" and not owner.disabled
-    return Absent(
-        plan_id, owner, "disable" if act else "leave", _since(owner, now), orphan=True, finding=told
-    )
+    action: Action = "leave"
+    if options.orphans == "remove" or (options.orphans == "disable" and not owner.disabled):
+        action = options.orphans
+    if owner.absent_since and action != "remove":
+        return Absent(plan_id, owner, action, _since(owner, now), orphan=True)
+    return Absent(plan_id, owner, action, now, orphan=True, finding=finding, renamed_to=new_id)
 
 
 def _withdrawn(plan_id: str, owner: Owner, options: MergeOptions) -> Absent:
