@@ -11,7 +11,8 @@ from typing import Any, Final
 import orjson
 
 from sidecar.engine_errors import EngineError
-from sidecar.engine_http import Connection, Stream
+from sidecar.engine_http import Connection
+from sidecar.engine_transport import Stream
 from sidecar.engine_types import Event
 
 FILTERS: Final = {

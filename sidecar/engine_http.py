@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -20,96 +20,16 @@ import docker
 import orjson
 import requests
 from docker.tls import TLSConfig
-from docker.types import CancellableStream
 
 from sidecar import engine_decode
+from sidecar.engine_address import normalize_host
 from sidecar.engine_errors import EngineError, from_exception, from_status
-from sidecar.model import printable
+from sidecar.engine_transport import Stream, UnixAdapter
 
-DEFAULT_SOCKET: Final = "/var/run/docker.sock"
 CONNECT_TIMEOUT: Final = 5.0
+ANY_VERSION: Final = "1.41"
+"""Given to docker-py so that it does not ask; our own paths carry the negotiated one."""
 Params = Mapping[str, str | int | bool]
-
-
-def normalize_host(host: str) -> str:
-    """Return the engine's address with its scheme, e.g. ``unix:///var/run/docker.sock``.
-
-    Args:
-        host: A path, ``unix://…``, ``tcp://…``, ``http://…``, ``https://…``, or empty for the default socket.
-
-    Raises:
-        EngineError: ``ssh://``, ``npipe://``, ``fd://`` or another scheme that cannot be used.
-    """
-    host = host.strip() or DEFAULT_SOCKET
-    scheme, separator, rest = host.partition("://")
-    if not separator:
-        return f"unix://{Path(host).absolute()}"
-    if scheme == "unix":
-        return f"unix:///{rest.lstrip('/')}"
-    if scheme in {"tcp", "http", "https"} and rest.strip("/"):
-        return host
-    if scheme == "ssh":
-        raise EngineError(
-            "unreachable",
-            f"ssh:// is not supported ({printable(host)})",
-            "forward the socket instead (ssh -L /run/engine.sock:/var/run/docker.sock …) and use its path, or tcp://"
-            " with TLS",
-        )
-    raise EngineError(
-        "unreachable",
-        f"{printable(host)} is no address of an engine",
-        "use a path, unix://… or tcp://host:port",
-    )
-
-
-class Stream:
-    """An answer that goes on: iterate over its chunks of bytes; ``close`` from any thread ends the iteration.
-
-    Iterating raises :class:`EngineError` when the stream is cut or silent for longer than its read timeout, and
-    ends normally only where the engine ended it, or after ``close``.
-    """
-
-    def __init__(self, response: requests.Response, host: str, lost: Callable[[], None]) -> None:
-        self._response = response
-        self._host = host
-        self._lost = lost
-        self._closed = threading.Event()
-        # The public way of docker-py to shut the socket down under a blocked reader.
-        self._chunks = response.iter_content(chunk_size=None)
-        self._canceller = CancellableStream(self._chunks, response)
-
-    @property
-    def content_type(self) -> str:
-        """Return the media type of the answer."""
-        return self._response.headers.get("Content-Type", "").partition(";")[0].strip()
-
-    @property
-    def closed(self) -> bool:
-        """Whether ``close`` was called."""
-        return self._closed.is_set()
-
-    def __iter__(self) -> Iterator[bytes]:
-        try:
-            yield from self._chunks
-        except (requests.RequestException, OSError, ValueError, AttributeError) as error:
-            # Closed under the reader's feet, urllib3 raises nearly anything.
-            if not self.closed:
-                self._lost()
-                raise from_exception(error, self._host) from error
-        finally:
-            self.close()
-
-    def close(self) -> None:
-        """End it; harmless when repeated."""
-        if self._closed.is_set():
-            return
-        self._closed.set()
-        try:
-            self._canceller.close()
-        except (OSError, AttributeError, docker.errors.DockerException):
-            pass  # it has ended already
-        finally:
-            self._response.close()
 
 
 class Connection:
@@ -166,8 +86,14 @@ class Connection:
             body: Sent as JSON when given.
             timeout: Seconds for the whole call; the connection's own by default.
         """
-        deadline = time.monotonic() + (self.timeout if timeout is None else timeout)
-        response = self._send(method, path, params, body, self.timeout if timeout is None else timeout)
+        seconds = self.timeout if timeout is None else timeout
+        return self._whole(method, path, params, body, seconds, f"/v{self._negotiated()}")
+
+    def _whole(
+        self, method: str, path: str, params: Params | None, body: object, seconds: float, version: str
+    ) -> tuple[int, bytes]:
+        deadline = time.monotonic() + seconds
+        response = self._send(method, version + path, params, body, seconds)
         try:
             parts: list[bytes] = []
             for part in response.iter_content(chunk_size=None):
@@ -197,7 +123,7 @@ class Connection:
             read_timeout: Seconds of silence after which the stream counts as hung.
             method: HTTP method.
         """
-        response = self._send(method, path, params, None, read_timeout)
+        response = self._send(method, f"/v{self._negotiated()}{path}", params, None, read_timeout)
         if response.status_code >= 300:
             try:
                 answer = response.content
@@ -211,7 +137,7 @@ class Connection:
 
         A proxy that forbids the ping still answers; its clock stands in.
         """
-        response = self._send("GET", "/_ping", None, None, self.timeout)
+        response = self._send("GET", f"/v{self._negotiated()}/_ping", None, None, self.timeout)
         response.close()
         return str(response.headers.get("Date", ""))
 
@@ -236,7 +162,7 @@ class Connection:
         self, method: str, path: str, params: Params | None, body: object, read_timeout: float
     ) -> requests.Response:
         client = self._client()
-        url = f"{client.base_url}/v{client.api_version}{path}"
+        url = client.base_url + path
         data = None if body is None else orjson.dumps(body)
         headers = {} if body is None else {"Content-Type": "application/json"}
         connect = min(CONNECT_TIMEOUT, read_timeout)
@@ -257,23 +183,36 @@ class Connection:
         return response
 
     def _client(self) -> Any:
+        """Return this thread's session. With a version given the constructor of docker-py does no I/O."""
         client = getattr(self._local, "client", None)
         if client is not None:
             return client
-        with self._lock:
-            version = self._version or self._environ.get("DOCKER_API_VERSION", "").strip() or None
         try:
-            client = docker.APIClient(
-                base_url=self.host, version=version, timeout=max(1, int(self.timeout)), tls=self._tls()
-            )
-        except (docker.errors.DockerException, requests.RequestException, OSError, ValueError) as error:
+            client = docker.APIClient(base_url=self.host, version=ANY_VERSION, tls=self._tls())
+        except (docker.errors.DockerException, OSError, ValueError) as error:
             raise from_exception(error, self.host) from error
         if self.socket_path:
+            client.mount("http+docker://", UnixAdapter(f"http+unix://{self.socket_path}", self.timeout))
             client.trust_env = False  # no proxy and no .netrc concerns a unix socket; reading them costs time
-        with self._lock:
-            self._version = client.api_version
         self._local.client = client
         return client
+
+    def _negotiated(self) -> str:
+        """Return the API version: the one asked for, else the engine's newest, which it serves by definition."""
+        with self._lock:
+            version = self._version
+        if version:
+            return version
+        version = self._environ.get("DOCKER_API_VERSION", "").strip()
+        if not version:
+            _, body = self._whole("GET", "/version", None, None, self.timeout, "")
+            answer = engine_decode.loads(body, "/version")
+            version = str(answer.get("ApiVersion") or "") if isinstance(answer, dict) else ""
+            if not version:
+                raise engine_decode.wrong_shape("/version")
+        with self._lock:
+            self._version = version
+        return version
 
     def _tls(self) -> TLSConfig | bool:
         """Return the TLS settings by the variables of the Docker client (docker/cli: cli/command/cli.go)."""

@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from sidecar import engine_decode
 from sidecar.engine_errors import EngineError
-from sidecar.engine_http import Connection, Stream, segment
+from sidecar.engine_http import Connection, segment
+from sidecar.engine_transport import Stream
 from sidecar.engine_types import ContainerState, Process, RunSpec
 
 MARGIN: Final = 20.0

@@ -1,0 +1,201 @@
+"""What a look remembers besides containers: volumes, image labels, services; and what a proxy forbids."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import pytest
+
+from sidecar.engine import Engine, EngineError
+from tests import fake_engine
+from tests.fake_engine import FakeEngine, answer, container, refusal, replies, volume, volume_mount
+from tests.unit.engine_fixtures import engine, fake
+
+__all__ = ["engine", "fake"]
+
+
+class TestVolumes:
+    def test_are_listed_once(self, fake: FakeEngine, engine: Engine) -> None:
+        fake.volumes(volume("a"))
+        fake.containers(container(1, Mounts=[volume_mount("a", "/a")]))
+
+        for _ in range(3):
+            engine.snapshot()
+
+        assert fake.asked["/volumes"] == 1
+
+    def test_are_listed_again_for_an_unknown_one_once(self, fake: FakeEngine, engine: Engine) -> None:
+        engine.snapshot()
+        fake.containers(container(1, Mounts=[volume_mount("gone", "/a")]))
+
+        for _ in range(3):
+            engine.snapshot()
+
+        assert fake.asked["/volumes"] == 2
+
+    def test_are_listed_again_for_a_new_container(self, fake: FakeEngine, engine: Engine) -> None:
+        fake.volumes(volume("a"))
+        fake.containers(container(1, Mounts=[volume_mount("a", "/a")]))
+        engine.snapshot()
+        fake.volumes(volume("a", {"backrest.enable": "false"}))
+        fake.containers(container(2, Mounts=[volume_mount("a", "/a")]))
+
+        assert dict(engine.snapshot().volumes["a"].labels) == {"backrest.enable": "false"}
+
+    def test_are_listed_again_when_told(self, fake: FakeEngine, engine: Engine) -> None:
+        engine.snapshot()
+        fake.volumes(volume("b"))
+        engine.invalidate_volumes()
+
+        assert "b" in engine.snapshot().volumes
+
+    def test_give_the_source_that_an_engine_left_out(self, fake: FakeEngine, engine: Engine) -> None:
+        fake.containers(container(1, Mounts=[volume_mount("a", "/a", source="")]))
+        engine.snapshot()
+        fake.volumes(volume("a"))
+        engine.invalidate_volumes()
+
+        assert engine.snapshot().containers[0].mounts[0].source == "/var/lib/docker/volumes/a/_data"
+
+
+class TestImageLabels:
+    IMAGE = "/images/sha256:" + "a" * 64 + "/json"
+
+    def test_are_asked_for_once_and_only_where_labels_are_ours(
+        self, fake: FakeEngine, engine: Engine
+    ) -> None:
+        other = "sha256:" + "b" * 64
+        fake.containers(
+            container(1, Labels={"backrest.enable": "true"}), container(2, ImageID=other, Labels={"x": "y"})
+        )
+        fake.replies[self.IMAGE] = answer({"Config": {"Labels": {"backrest.enable": "true", "other": "x"}}})
+
+        for _ in range(2):
+            snapshot = engine.snapshot()
+
+        assert dict(snapshot.containers[0].image_labels) == {"backrest.enable": "true"}
+        assert fake.asked[self.IMAGE] == 1
+        assert fake.asked[f"/images/{other}/json"] == 0
+
+    def test_of_an_image_that_is_gone_are_none(self, fake: FakeEngine, engine: Engine) -> None:
+        fake.containers(container(1, Labels={"backrest.enable": "true"}))
+
+        snapshot = engine.snapshot()
+
+        assert dict(snapshot.containers[0].image_labels) == {}
+        assert snapshot.notes == ()
+
+    def test_that_may_not_be_asked_for_are_a_note_and_no_flood(
+        self, fake: FakeEngine, engine: Engine
+    ) -> None:
+        rows = [
+            container(n, ImageID=f"sha256:{n:064x}", Labels={"backrest.enable": "true"}) for n in range(1, 6)
+        ]
+        fake.containers(*rows)
+        for row in rows:
+            fake.replies[f"/images/{row['ImageID']}/json"] = refusal(403)
+
+        snapshot = engine.snapshot()
+
+        assert len(snapshot.notes) == 1
+        assert "IMAGES=1" in snapshot.notes[0]
+        assert sum(count for path, count in fake.asked.items() if path.startswith("/images/")) == 1
+
+
+class TestSwarm:
+    TASK: ClassVar = {"com.docker.swarm.service.name": "shop_db", "backrest.keep": "daily=3"}
+    MANAGER: ClassVar = {
+        "ID": "E",
+        "Swarm": {"LocalNodeState": "active", "ControlAvailable": True, "NodeID": "n1"},
+    }
+
+    def test_labels_of_the_service_stand_below_the_container_s(
+        self, fake: FakeEngine, engine: Engine
+    ) -> None:
+        fake.containers(container(1, Labels=self.TASK))
+        fake.replies["/info"] = answer(self.MANAGER)
+        labels = {"backrest.enable": "true", "backrest.keep": "daily=9"}
+        fake.replies["/services"] = answer([{"ID": "s", "Spec": {"Name": "shop_db", "Labels": labels}}])
+
+        for _ in range(2):
+            snapshot = engine.snapshot()
+
+        assert dict(snapshot.containers[0].labels) == {**self.TASK, "backrest.enable": "true"}
+        assert fake.asked["/services"] == 1
+
+    def test_a_worker_node_says_that_it_cannot_know(self, fake: FakeEngine, engine: Engine) -> None:
+        fake.containers(container(1, Labels=self.TASK))
+        fake.replies["/info"] = answer(
+            {"ID": "E", "Swarm": {"LocalNodeState": "active", "ControlAvailable": False}}
+        )
+
+        snapshot = engine.snapshot()
+
+        assert "worker node" in snapshot.notes[0]
+        assert fake.asked["/services"] == 0
+
+    def test_services_are_not_asked_for_without_tasks(self, fake: FakeEngine, engine: Engine) -> None:
+        fake.containers(container(1))
+        fake.replies["/info"] = answer(self.MANAGER)
+
+        engine.snapshot()
+
+        assert fake.asked["/services"] == 0
+
+    def test_a_service_that_somebody_else_changes_is_scaled_all_the_same(
+        self, fake: FakeEngine, engine: Engine
+    ) -> None:
+        service = {
+            "ID": "sid",
+            "Version": {"Index": 5},
+            "Spec": {"Name": "web", "Mode": {"Replicated": {"Replicas": 3}}},
+        }
+        fake.replies["/services/web"] = answer(service)
+        fake.replies["/services/sid/update"] = replies(
+            refusal(500, "rpc error: update out of sequence"), answer({})
+        )
+
+        assert engine.swarm.scale("web", 0) == 3
+        assert fake.asked["/services/sid/update"] == 2
+
+    def test_a_global_service_is_not_scaled(self, fake: FakeEngine, engine: Engine) -> None:
+        fake.replies["/services/web"] = answer(
+            {"ID": "s", "Version": {"Index": 5}, "Spec": {"Mode": {"Global": {}}}}
+        )
+
+        with pytest.raises(EngineError) as caught:
+            engine.swarm.scale("web", 0)
+
+        assert caught.value.kind == "conflict"
+
+
+class TestProxy:
+    def test_what_is_forbidden_besides_the_list_is_a_note(self, fake: FakeEngine, engine: Engine) -> None:
+        fake.containers(container(1, Mounts=[volume_mount("a", "/a")]))
+        fake.replies["/volumes"] = refusal(403)
+        fake.replies["/info"] = refusal(403)
+
+        snapshot = engine.snapshot()
+        again = engine.snapshot()
+
+        assert fake_engine.names(snapshot.containers) == ["c1"]
+        assert any("VOLUMES=1" in note for note in snapshot.notes)
+        assert any("INFO=1" in note for note in snapshot.notes)
+        assert again.notes == snapshot.notes
+        assert fake.asked["/info"] == 1
+
+    def test_a_forbidden_list_is_a_failure_that_names_the_permission(
+        self, fake: FakeEngine, engine: Engine
+    ) -> None:
+        fake.replies["/containers/json"] = refusal(403)
+
+        with pytest.raises(EngineError, match="CONTAINERS=1") as caught:
+            engine.snapshot()
+
+        assert caught.value.kind == "forbidden"
+
+    def test_a_forbidden_stop_names_its_permission(self, fake: FakeEngine, engine: Engine) -> None:
+        fake.replies["/containers/web/stop"] = refusal(403)
+
+        with pytest.raises(EngineError, match=r"POST=1 and ALLOW_STOP=1"):
+            engine.stop("web", timeout=1)
