@@ -152,7 +152,7 @@ class Quiescer:
         for entry, result in self._over(working):
             if result.fate is Fate.DOWN:
                 down.append(entry.id)
-                self._log.info("quiesce.stop", container=entry.name, reason=result.reason or None)
+                self._log.info("quiesce.stop", container=entry.name, **_because(result))
             elif result.fate is Fate.GONE:
                 self._down_since.pop(entry.id, None)
                 self._set([entry.id], State.GONE)
@@ -228,12 +228,9 @@ class Quiescer:
             started.append(entry.id)
             if result.reason:
                 self.oddities.append(f"{result.name} {result.reason}")
-            self._log.info(
-                "quiesce.started",
-                container=result.name or entry.name,
-                down_seconds=round(self._downtime.get(entry.id, 0.0), 3) if self._downtime else None,
-                reason=result.reason or None,
-            )
+            down = self._downtime.get(entry.id)
+            seconds = {} if down is None else {"down_seconds": round(down, 3)}
+            self._log.info("quiesce.started", container=result.name, **seconds, **_because(result))
         self._set(started, State.STARTED)
 
     def _over(self, working: dict[Future[Result], Entry]) -> list[tuple[Entry, Result]]:
@@ -277,3 +274,7 @@ class Quiescer:
             for i in ids:
                 self._entries[i] = replace(self._entries[i], state=state)
             self._log.warn("journal.failed", reason=str(error))
+
+
+def _because(result: Result) -> dict[str, str]:
+    return {"reason": result.reason} if result.reason else {}

@@ -47,7 +47,7 @@ class RcbBackup:
         before = self._list_before()
         try:
             job.quiescer.take_down(t.container.id for t in job.plan.targets)
-            job.log.info("backup.begin", image=job.options.rcb_image, project=self._project or None)
+            job.log.info("backup.begin", image=job.options.rcb_image, project=self._project)
             ended = job.helpers.run(spec, "rcb", watch=self._watch if rcb.starts_child(job.options) else None)
         finally:
             job.quiescer.bring_up()

@@ -122,7 +122,7 @@ def recover_locked(engine: Engine, journal: Journal, tools: Tools) -> Recovered:
     if book is None:
         return Recovered()
     names = [entry.name for entry in book.owed]
-    log.warn("recover.begin", run=book.run, owed=names, helpers=book.helpers, torn=book.torn or None)
+    log.warn("recover.begin", run=book.run, owed=names, helpers=book.helpers, torn_lines=book.torn)
     left = end_all(engine, book.helpers, book.run, rest=tools.rest, monotonic=tools.monotonic)
     quiescer = quiescer_for(book, engine, journal, tools)
     quiescer.bring_up()
@@ -132,7 +132,7 @@ def recover_locked(engine: Engine, journal: Journal, tools: Tools) -> Recovered:
     if not still and not left:
         journal.finish()
     started = tuple(name for name in names if name not in still)
-    log.info("recover.complete", started=started, failed=failed or None)
+    log.info("recover.complete", started=started, failed=failed)
     return Recovered(True, started, failed)
 
 
