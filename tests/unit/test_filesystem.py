@@ -168,7 +168,10 @@ def test_a_replaced_directory_is_watched_anew(tree: Tree) -> None:
         tree.config.write_text("{}")
         return set()
 
-    script = Script(tree.ctx, [replace, gives((MODIFIED, "never reached"))], [gives()])
+    def never() -> Batch:
+        raise AssertionError("the watch on the old directory was kept")
+
+    script = Script(tree.ctx, [replace, never], [gives()])
     assert tree.run(script) == [STARTED, ConfigChanged("found changed", 50.0)]
     assert len(script.paths) == 2
 
@@ -229,6 +232,14 @@ def test_no_inotify_left_is_retried_then_polled_then_tried_again(
     assert tree.stop.waited[:3] == [1.0, 2.0, filesystem.POLL]
     assert tree.now == 50.0 + 3.0 + filesystem.RETRY
     assert [record.getMessage() for record in caplog.records].count("watch.polling") == 1
+
+
+def test_failures_that_are_not_in_a_row_never_end_in_polling(
+    tree: Tree, caplog: pytest.LogCaptureFixture
+) -> None:
+    cut = OSError(errno.EIO, "cut")
+    tree.run(Script(tree.ctx, [cut], [cut], [gives(), cut], [cut], [gives(), cut], [cut], [gives()]))
+    assert "watch.polling" not in [record.getMessage() for record in caplog.records]
 
 
 def test_a_watcher_that_ends_by_itself_is_a_failure_that_is_survived(tree: Tree) -> None:

@@ -56,6 +56,13 @@ def test_stop_overtakes_succeeds_when_full_and_is_final() -> None:
     assert box.take(0) is Stop.STOP
 
 
+def test_a_reader_that_comes_while_another_holds_the_stop_is_told_too() -> None:
+    box: Mailbox[int] = Mailbox(1)
+    box.stop()
+    box._queue.get_nowait()  # as the other reader does for a moment
+    assert box.take(0) is Stop.STOP
+
+
 def test_stop_wakes_every_reader_that_waits() -> None:
     box: Mailbox[int] = Mailbox(1)
     got: list[object] = []

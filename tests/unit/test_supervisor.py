@@ -279,9 +279,12 @@ def test_a_worker_that_hangs_for_good_ends_the_process_after_the_others_were_sto
     parent.supervisor.start()
     assert hangs.hanging.wait(10)
     parent.clock.now += 6
+    parent.until(lambda: parent.state("hangs") == "overdue")
+    parent.supervisor.step()
+    parent.clock.now += module.GRACE - 0.1
     parent.supervisor.step()
     assert parent.code is None
-    parent.clock.now += module.GRACE + 0.1
+    parent.clock.now += 0.2
     parent.until(lambda: parent.code is not None)
     try:
         assert parent.supervisor.shutdown() == EXIT_GAVE_UP
@@ -322,8 +325,11 @@ def test_a_paused_process_is_given_the_grace() -> None:
     parent.supervisor.step()
     go_on.set()
     parent.until(lambda: parent.state("beats") == "running")
-    parent.clock.now += 60
     parent.supervisor.step()
+    parent.clock.now += 3601  # overdue once more: it has its grace again
+    for _ in range(3):
+        parent.supervisor.step()
+    assert parent.state("beats") == "overdue"
     assert parent.code is None
     parent.supervisor.shutdown()
 
@@ -456,6 +462,13 @@ def test_a_thread_that_cannot_be_started_is_a_failure_like_any_other(monkeypatch
     parent.clock.now += 1
     parent.until(good.started.is_set)
     assert parent.supervisor.shutdown() == 0
+
+
+def test_the_first_failure_is_the_exit_code() -> None:
+    parent = Parent(spec("good", Good()))
+    for code in (0, EXIT_GAVE_UP, 0, EXIT_FAILED):
+        parent.supervisor.request_stop(code)
+    assert parent.supervisor.run() == EXIT_GAVE_UP
 
 
 def test_two_children_of_one_id_are_refused() -> None:
