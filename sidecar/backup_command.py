@@ -69,7 +69,7 @@ def recover(settings: Settings) -> int:
             "quiesce", recover_worker(engine, settings.state_path), restart="temporary", shutdown=SHUTDOWN
         ),
     )
-    return 0 if started and code == 2 else code  # noqa: PLR2004  # 2: nothing to do
+    return 0 if started and code == 2 else code  # 2: nothing to do
 
 
 def _supervised(settings: Settings, spec: Callable[[Engine], ChildSpec]) -> int:
