@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import threading
 from pathlib import Path
 
+_REQUEST = re.compile(rb"^(GET|HEAD|POST|PUT|DELETE) (?:/v[\d.]+)?(/[^ ?]*)[^ ]* HTTP/1", re.MULTILINE)
+
 
 class Relay:
-    """Serves ``path`` by connecting each caller to ``target``; ``stop`` cuts all of them and removes the socket."""
+    """Serves ``path`` by connecting each caller to ``target``; ``stop`` cuts all of them and removes the socket.
+
+    ``requests`` holds what was asked so far: method and path, without version and query.
+    """
 
     def __init__(self, path: Path, target: Path) -> None:
         self.path = path
+        self.requests: set[tuple[str, str]] = set()
         self._target = target
         self._listener: socket.socket | None = None
         self._open: set[socket.socket] = set()
@@ -52,6 +59,7 @@ class Relay:
         """Pass on what comes until one end closes; then close both."""
         with contextlib.suppress(OSError):
             while chunk := source.recv(65536):
+                self.requests |= {(verb.decode(), path.decode()) for verb, path in _REQUEST.findall(chunk)}
                 sink.sendall(chunk)
         with self._lock:
             self._open -= {source, sink}

@@ -21,6 +21,7 @@ from ruamel.yaml import YAML
 from tests.engine.harness import TestEngine
 from tests.engine.image_base import ROOT, Built
 from tests.engine.relay import Relay
+from tests.proxy_table import proxy_rows
 from tests.waiting import eventually
 
 pytestmark = [pytest.mark.image, pytest.mark.engine, pytest.mark.timeout(420)]
@@ -152,6 +153,9 @@ def test_the_service_of_compose_yaml(host: TestEngine, built: Built, relay: Rela
     host.run_container("cache", LABELS, volumes=["cache-data:/data"])
     eventually(lambda: "backrest_sidecar_cache" in plans(config), 10)
 
+    asked = {permission(*request) for request in relay.requests}
+    assert {"EVENTS", "CONTAINERS"} <= asked <= allowed("daemon, without --apply")
+
     began = time.monotonic()
     host.docker("stop", "backrest-sidecar")
     stopping = time.monotonic() - began
@@ -161,6 +165,18 @@ def test_the_service_of_compose_yaml(host: TestEngine, built: Built, relay: Rela
     figures(
         f"start to first plans {first:.2f} s, new container to file {latency:.2f} s, stop {stopping:.2f} s"
     )
+
+
+def permission(verb: str, path: str) -> str:
+    """Return the name that socket proxies have for what was asked."""
+    section = path.strip("/").split("/")[0].strip("_").upper()
+    return section if verb == "GET" else f"ALLOW_{path.rpartition('/')[2].upper()}"
+
+
+def allowed(mode: str) -> set[str]:
+    """Return what compose.socket-proxy.yaml says that a mode needs."""
+    rows = dict(proxy_rows((ROOT / "testdata" / "compose.socket-proxy.yaml").read_text()))
+    return {name for name, cell in rows[mode].items() if cell == "1"}
 
 
 def first_reconcile(engine: TestEngine) -> float:

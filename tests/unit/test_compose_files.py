@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from sidecar.flags import flags_for
+from tests.proxy_table import proxy_rows
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = "compose.yaml"
@@ -105,18 +105,8 @@ def test_every_variable_of_the_file_is_explained_in_its_head(name: str) -> None:
     assert [variable for variable in sorted(used) if variable not in head] == []
 
 
-def _rows(text: str) -> Iterator[tuple[str, dict[str, str]]]:
-    """Yield the rows of the table of permissions in the comment of the proxy variant."""
-    lines = [line[1:] for line in text.splitlines() if line.startswith("#")]
-    header = next(line.split() for line in lines if line.split()[:1] == ["EVENTS"])
-    for line in lines:
-        cells = line.split()[-len(header) :]
-        if len(cells) == len(header) and set(cells) <= {"1", "-"}:
-            yield line.rsplit(None, len(header))[0].strip(), dict(zip(header, cells, strict=True))
-
-
 def test_the_proxy_allows_what_its_table_says() -> None:
-    rows = dict(_rows((ROOT / PROXY).read_text()))
+    rows = dict(proxy_rows((ROOT / PROXY).read_text()))
     assert len(rows) == 5
     needed = {name for row in rows.values() for name, cell in row.items() if cell == "1"}
     environment = load(PROXY)["services"]["socket-proxy"]["environment"]
