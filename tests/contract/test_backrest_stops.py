@@ -66,11 +66,11 @@ def test_what_runs_shows_in_the_process_list_and_in_the_log(backrest: Running, t
         running = eventually(backrest.api.operations_in_progress)
         assert {op.plan_id for op in running} == {"p1"}
         eventually(lambda: {op.kind for op in backrest.api.operations_in_progress()} == {"backup", "runHook"})
-        assert idle_report(_children(backrest.pid)).busy == ("sh",)
+        eventually(lambda: idle_report(_children(backrest.pid)).busy == ("sh",))
         hold.unlink()
         eventually(lambda: _backs_up(backrest))
         assert not idle_report(_children(backrest.pid)).idle
-    assert backrest.api.operations_in_progress() == ()
+    eventually(lambda: backrest.api.operations_in_progress() == ())
     eventually(lambda: idle_report(_children(backrest.pid)).idle)
 
 
