@@ -10,11 +10,13 @@ import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from sidecar.keep_spec import COUNTS, WITHINS
 from sidecar.lint_model import LabelAt, Place, Target, unreadable
 from sidecar.model import Container, Mount, printable
 
 _BLANK = re.compile(r"[\s,]*")
-_PAIR = re.compile(r",(?=[A-Za-z0-9][A-Za-z0-9._/-]*=)")
+_PAIR = re.compile(rf",(?!(?:{'|'.join((*COUNTS, *WITHINS))})=)(?=[A-Za-z0-9][A-Za-z0-9._/-]*=)")
+"""A comma between two labels as ``docker ps`` joins them; those of a keep spec look the same."""
 
 
 class _Piece(NamedTuple):
@@ -57,7 +59,7 @@ def parse_inspect(text: str, file: str) -> list[Target]:
         elif any(key in data for key in ("Config", "Labels", "Names", "ID", "Id")):
             known += 1
             targets.append(_container(piece, lines, images))
-    if pieces and not known:
+    if not known and any(piece.data for piece in pieces):
         raise unreadable(Place(file), "this JSON holds no container, volume or image", "not-inspect")
     return targets
 
@@ -95,6 +97,8 @@ def _pieces(text: str, file: str) -> Iterator[_Piece]:
         if isinstance(data, dict):
             yield _Piece(data, at, end)
         at = _skip(text, end)
+    if in_array and at >= len(text):
+        raise unreadable(_Lines(text, file).place(len(text)), "not JSON: the array is not closed", "not-json")
 
 
 def _skip(text: str, at: int) -> int:

@@ -209,8 +209,8 @@ def _refused(container: str, key: str, policy: LabelPolicy) -> Finding:
 def _from_image(container: str, key: str, value: str) -> Finding:
     shown = printable(value)
     text = (
-        f'{_who(container)} {printable(key)}="{shown}" comes from the image and is ignored; set it on the container '
-        "with another spelling, or trust images with --trust-image-labels"
+        f'{_who(container)} {printable(key)}="{shown}" comes from the image and is ignored; trust images with '
+        '--trust-image-labels, or set it on the container in another spelling (say "yes" for "true")'
     )
     return Finding("image-label", text, container=container, label=printable(key), value=shown)
 

@@ -85,7 +85,7 @@ def _patterns() -> dict[str, str]:
         "text": "[^\\u0000-\\u001f\\u007f]+",
         "cron": r"\S+[^\S\r\n]+\S+[^\S\r\n]+\S+[^\S\r\n]+\S+[^\S\r\n]+\S+",
         "keep": rf"[\s,]*(?:(?:{_any_case(ALL, NONE)})|{part}(?:[\s,]*,\s*{part})*)[\s,]*",
-        "paths": r"""[\s,]*(?:/|'/|"/)[^\r\n]*""",
+        "paths": r"""[\s,]*(?:(?:/|'/|"/)[^\r\n]*)?""",
         "patterns": r"[^\r\n]+",
         "commands": "",
         "template": _any_case(*STOP_TEMPLATES, NO_TEMPLATE),

@@ -210,16 +210,21 @@ class _Check:
         mounts = container.mounts if container else ()
         if any(mount.name in self.enabled_volumes for mount in mounts):
             return
-        named = {plan.name for plan in reading.plans} | {*reading.broken, *reading.withdrawn}
-        for name in reading.idle:
-            if not name and named:
-                continue
+        others = {plan.name for plan in reading.plans} | {*reading.broken, *reading.withdrawn}
+        # Plain labels are only defaults where a named plan takes them; a named plan waits for the plain enable too.
+        names = [] if others and "" in reading.idle else [""] if "" in reading.idle else reading.idle
+        for name in names:
             start = f"backrest.{name}." if name else "backrest."
-            key = next((key for key in self.target.labels if key.startswith(start)), "")
+            key = next(
+                (key for key in self.target.labels if key.startswith(start) and not self._built(key)), ""
+            )
             text = (
                 f'nothing is backed up: {printable(key)} is set, and {start}enable is not; set it to "true"'
             )
             yield self._say("warning", "not-enabled", key, text, f"{start}enable")
+
+    def _built(self, key: str) -> bool:
+        return self.target.image_labels.get(key) == self._at(key).value
 
     def _schedule(self, plan: PlanReading) -> Iterator[LintFinding]:
         schedule = plan.values.get("schedule")
