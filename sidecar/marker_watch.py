@@ -1,0 +1,194 @@
+"""Starts what a stop hook in Backrest stopped and nothing started again.
+
+The stop template writes a marker before it stops a container, the start template removes it after the start. When
+Backrest dies, is restarted or skips its end hook in between, marker and stopped container stay. A container that
+is down without a marker was stopped by a person, and stays down.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+from sidecar.backrest import BackrestEngine, locate
+from sidecar.backrest_idle import idle_report
+from sidecar.engine_errors import EngineError
+from sidecar.log import Log
+
+Doing = Literal["idle", "gone", "busy"]
+
+NOTHING_THERE = 30.0
+"""Seconds between two looks into an empty directory: one system call, and markers matter only after a grace."""
+WATCHING = 5.0
+RETRY = 15.0
+LONGEST_RETRY = 300.0
+_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}")
+
+
+class Engine(BackrestEngine, Protocol):
+    """What is needed of the engine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """A marker as this process knows it.
+
+    Attributes:
+        container: Name of the container, which is the file's.
+        seen: Monotonic time at which it was first seen; the file's own time depends on a clock that may be set.
+        tries: How often a start has failed.
+        retry_at: Monotonic time before which it is not tried again.
+    """
+
+    container: str
+    seen: float
+    tries: int = 0
+    retry_at: float = 0.0
+
+
+def overdue_markers(
+    markers: Mapping[str, Marker], *, quiet_since: float | None, now: float, grace: float
+) -> tuple[Marker, ...]:
+    """Return the markers that nobody will work off any more.
+
+    Args:
+        markers: By container name.
+        quiet_since: Monotonic time since which Backrest has been idle or gone without a break; None while it works.
+        now: Monotonic time.
+        grace: Seconds that the end hook gets, counted from the moment that both hold.
+    """
+    if quiet_since is None:
+        return ()
+    return tuple(
+        marker
+        for _, marker in sorted(markers.items())
+        if now - max(marker.seen, quiet_since) >= grace and now >= marker.retry_at
+    )
+
+
+def backrest_doing(engine: BackrestEngine, name: str, running: Callable[[], bool] = lambda: False) -> Doing:
+    """Return what Backrest is doing.
+
+    Args:
+        engine: The engine.
+        name: ``--backrest-container``.
+        running: Whether its API lists an operation in progress; False where it does not answer.
+
+    Raises:
+        EngineError: Nobody can tell.
+    """
+    located = locate(engine, name)
+    if located.state in {"missing", "created", "exited"}:
+        return "gone"
+    if located.state != "running" or located.container is None:
+        return "busy"  # paused or between two attempts: it comes back, and its own end hook with it
+    if running():
+        return "busy"
+    try:
+        look = idle_report(engine.top(located.container.id))
+    except EngineError as error:
+        if error.kind in {"conflict", "not-found"}:
+            return "busy"  # it has just gone down; the next look will tell
+        raise
+    return "idle" if look.idle else "busy"
+
+
+class MarkerWatch:
+    """Looks at the markers; never waits. Not for several threads.
+
+    Args:
+        directory: ``stopped`` in ``.backrest-sidecar`` beside config.json, whatever ``--state-dir`` says.
+        engine: The engine.
+        doing: Tells what Backrest does, see :func:`backrest_doing`.
+        grace: Seconds that the end hook gets after Backrest has become idle.
+        monotonic: Monotonic time in seconds.
+        log: Where it says what it does.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        engine: Engine,
+        doing: Callable[[], Doing],
+        grace: float,
+        monotonic: Callable[[], float],
+        log: Log,
+    ) -> None:
+        self._directory = directory
+        self._engine = engine
+        self._doing = doing
+        self._grace = grace
+        self._monotonic = monotonic
+        self._log = log
+        self._markers: dict[str, Marker] = {}
+        self._quiet_since: float | None = None
+        self._trouble = ""
+
+    def step(self) -> float:
+        """Look once, start what is overdue; return the seconds until the next look makes sense. Raises nothing."""
+        try:
+            self._refresh()
+            if not self._markers:
+                self._quiet_since = None
+                return NOTHING_THERE
+            self._look_at_backrest()
+            now = self._monotonic()
+            for marker in overdue_markers(
+                self._markers, quiet_since=self._quiet_since, now=now, grace=self._grace
+            ):
+                self._work_off(marker)
+            self._trouble = ""
+        except (EngineError, OSError) as error:
+            self._quiet_since = None
+            if str(error) != self._trouble:
+                self._trouble = str(error)
+                self._log.warn("hooks.watch_failed", reason=self._trouble)
+        return WATCHING if self._markers else NOTHING_THERE
+
+    def _refresh(self) -> None:
+        try:
+            names = {path.name for path in self._directory.iterdir() if _NAME.fullmatch(path.name)}
+        except (FileNotFoundError, NotADirectoryError):
+            names = set()
+        now = self._monotonic()
+        self._markers = {name: self._markers.get(name) or Marker(name, now) for name in names}
+
+    def _look_at_backrest(self) -> None:
+        if self._doing() == "busy":
+            self._quiet_since = None
+        elif self._quiet_since is None:
+            self._quiet_since = self._monotonic()
+
+    def _work_off(self, marker: Marker) -> None:
+        name = marker.container
+        state = self._engine.find(name)
+        if state is None:
+            self._forget(name, "the container is gone")
+            return
+        if state.running:
+            # Its start hook ran and could not remove the marker, or a person started it. A marker that stayed
+            # would have us start it when a person stops it one day.
+            self._forget(name, "the container runs")
+            return
+        try:
+            self._engine.start(state.id)
+        except EngineError as error:
+            delay = min(RETRY * 2.0**marker.tries, LONGEST_RETRY)
+            self._markers[name] = Marker(name, marker.seen, marker.tries + 1, self._monotonic() + delay)
+            self._log.error("hooks.start_failed", container=name, reason=str(error), again_in=delay)
+            return
+        self._log.warn(
+            "hooks.started",
+            container=name,
+            reason="a hook stopped it for a backup, and Backrest never started it",
+        )
+        self._forget(name, "")
+
+    def _forget(self, name: str, reason: str) -> None:
+        (self._directory / name).unlink(missing_ok=True)
+        self._markers.pop(name, None)
+        if reason:
+            self._log.info("hooks.marker_removed", container=name, reason=reason)
