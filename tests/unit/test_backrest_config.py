@@ -149,9 +149,9 @@ def test_ten_thousand_plans_parse_quickly() -> None:
         for n in range(10_000)
     ]
     raw = dump(config(*plans))
-    start = time.perf_counter()
+    start = time.process_time()
     data = parse(raw, where="config.json")
-    assert time.perf_counter() - start < 1.0, "some forty milliseconds; a second means it is not linear"
+    assert time.process_time() - start < 1.0, "some forty milliseconds; a second means it is not linear"
     assert len(data["plans"]) == 10_000
 
 

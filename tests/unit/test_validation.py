@@ -223,9 +223,9 @@ def test_ten_thousand_plans_are_checked_quickly() -> None:
         for n in range(10_000)
     ]
     data = config(*plans)
-    start = time.perf_counter()
+    start = time.process_time()
     assert validate(data, now=NOW) == ()
-    assert time.perf_counter() - start < 1.0, "some forty milliseconds; a second means it is not linear"
+    assert time.process_time() - start < 1.0, "some forty milliseconds; a second means it is not linear"
 
 
 @pytest.fixture
