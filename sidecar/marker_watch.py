@@ -8,7 +8,7 @@ is down without a marker was stopped by a person, and stays down.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -17,6 +17,7 @@ from sidecar.backrest import BackrestEngine, locate
 from sidecar.backrest_idle import idle_report
 from sidecar.engine_errors import EngineError
 from sidecar.log import Log
+from sidecar.model import Container
 
 Doing = Literal["idle", "gone", "busy"]
 
@@ -69,18 +70,30 @@ def overdue_markers(
     )
 
 
-def backrest_doing(engine: BackrestEngine, name: str, running: Callable[[], bool] = lambda: False) -> Doing:
+def backrest_doing(
+    engine: BackrestEngine,
+    name: str,
+    *,
+    containers: Callable[[], Iterable[Container]],
+    known: bool,
+    running: Callable[[], bool] = lambda: False,
+) -> Doing:
     """Return what Backrest is doing.
 
     Args:
         engine: The engine.
         name: ``--backrest-container``.
+        containers: Lists all containers; asked only when the name finds nothing.
+        known: Whether there has ever been such a container. Without one Backrest may run outside of containers,
+            where nobody can see what it does.
         running: Whether its API lists an operation in progress; False where it does not answer.
 
     Raises:
         EngineError: Nobody can tell.
     """
-    located = locate(engine, name)
+    located = locate(engine, name, containers)
+    if located.state == "missing" and (not known or any(c.service == name for c in containers())):
+        return "busy"  # or so it must be taken: nobody can tell which it is, or whether it is one at all
     if located.state in {"missing", "created", "exited"}:
         return "gone"
     if located.state != "running" or located.container is None:

@@ -19,6 +19,7 @@ from sidecar.marker_watch import (
     backrest_doing,
     overdue_markers,
 )
+from sidecar.model import Container
 
 GRACE = 60.0
 
@@ -197,14 +198,30 @@ def test_what_backrest_is_doing(
     processes: tuple[Process, ...] | EngineError, running: bool, doing: Doing
 ) -> None:
     engine = Engine(up={"backrest": True}, processes=processes)
-    assert backrest_doing(engine, "backrest", lambda: running) == doing
+    assert look(engine, running=running) == doing
+
+
+def look(engine: Engine, *containers: Container, known: bool = True, running: bool = False) -> Doing:
+    return backrest_doing(
+        engine, "backrest", containers=lambda: containers, known=known, running=lambda: running
+    )
 
 
 def test_backrest_gone_down_or_coming_back() -> None:
-    assert backrest_doing(Engine(), "backrest") == "gone"
-    assert backrest_doing(Engine(up={"backrest": False}), "backrest") == "gone"
-    assert backrest_doing(Engine(up={"backrest": True}, state="paused"), "backrest") == "busy"
+    assert look(Engine()) == "gone"
+    assert look(Engine(up={"backrest": False})) == "gone"
+    assert look(Engine(up={"backrest": True}, state="paused")) == "busy"
     with pytest.raises(EngineError, match="forbidden"):
-        backrest_doing(
-            Engine(up={"backrest": True}, processes=EngineError("forbidden", "forbidden")), "backrest"
-        )
+        look(Engine(up={"backrest": True}, processes=EngineError("forbidden", "forbidden")))
+
+
+def test_a_backrest_that_nobody_can_see_is_not_gone() -> None:
+    assert look(Engine(), known=False) == "busy"  # it may run on the host itself
+    service = {"com.docker.compose.service": "backrest"}
+    found = Engine(up={"stack-backrest-1": True}, processes=(BACKREST, Process(9, 1, "restic backup")))
+    one = Container(
+        "stack-backrest-1", "stack-backrest-1", labels={**service, "com.docker.compose.project": "a"}
+    )
+    two = Container("b", "b", labels={**service, "com.docker.compose.project": "b"})
+    assert look(found, one) == "busy"
+    assert look(Engine(), one, two) == "busy"
