@@ -17,6 +17,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from sidecar import __version__
+from sidecar.address import parse_address
 from sidecar.child import ChildSpec, Context, WorkerFacts
 from sidecar.log import get_logger
 from sidecar.status import LATENCY_BUCKETS, Facts, Moment, StatusBoard
@@ -33,28 +34,9 @@ EXCHANGE = 2.0
 """Seconds that one scraper may take, from its connection to the last byte of its answer."""
 LONGEST_REQUEST = 16_384
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
-LOOPBACK = "127.0.0.1"
 
 log = get_logger(__name__)
 Workers = Callable[[], Sequence[WorkerFacts]]
-
-
-def parse_address(text: str) -> tuple[str, int]:
-    """Return (host, port) of ``host:port``, ``:port``, ``port`` or ``[v6]:port``.
-
-    No host means loopback: metrics name no secrets, but they are nobody's business unless somebody says so.
-
-    Raises:
-        ValueError: With one sentence for people.
-    """
-    host, colon, digits = text.strip().rpartition(":")
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-    elif ":" in host:
-        raise ValueError(f"{text!r}: write an IPv6 address in brackets, such as [::1]:9099")
-    if not digits.isascii() or not digits.isdigit() or int(digits) > 65535:
-        raise ValueError(f"{text!r} is no address; write host:port, or :9099 for loopback")
-    return (host if colon and host else LOOPBACK), int(digits)
 
 
 class MetricsServer:

@@ -234,6 +234,20 @@ class StatusBoard:
             if plans != self._facts.plans:
                 self._set(plans=MappingProxyType(plans))
 
+    def failed(self, reason: str, advice: str = "") -> None:
+        """Nothing can be written at all, e.g. because config.json cannot be used; until :meth:`recovered`."""
+        with self._lock:
+            old = self._facts.failure
+            failure = Failure(reason, old.since if old is not None else self._now(), advice)
+            if failure != old:
+                self._set(failure=failure)
+
+    def recovered(self) -> None:
+        """What :meth:`failed` or :meth:`blocked` said is over."""
+        with self._lock:
+            if self._facts.failure is not None:
+                self._set(failure=None)
+
     def blocked(self, plans: Iterable[str], reason: str, advice: str = "") -> None:
         """These plans could not be put into config.json while the rest of it was written."""
         names = tuple(sorted(plans))

@@ -205,8 +205,10 @@ class Supervisor:
             if message.error is not None:
                 log.warn("worker.failed_on_stop", worker=child.spec.id, error=message.error)
             # The exit code of a worker that is meant to end counts even when a signal made it end.
-            if child.spec.restart != "permanent":
-                self._finish(EXIT_FAILED if message.error is not None else message.result or 0)
+            if child.spec.restart == "temporary" and message.error is not None:
+                self._finish(EXIT_FAILED)
+            elif child.spec.restart != "permanent":
+                self._finish(message.result or 0)
             return
         if child.spec.restart != "permanent" and message.error is None:
             self._finish(message.result or 0)

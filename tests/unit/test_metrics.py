@@ -9,9 +9,10 @@ from collections.abc import Iterator
 import pytest
 
 from sidecar import metrics
+from sidecar.address import parse_address
 from sidecar.child import Context, WorkerFacts
 from sidecar.messages import Applied, WriteFailed
-from sidecar.metrics import MetricsServer, parse_address, registry
+from sidecar.metrics import MetricsServer, registry
 from sidecar.model import Finding
 from sidecar.rendering import Rendering
 from sidecar.status import StatusBoard

@@ -140,6 +140,13 @@ def test_what_is_owed_and_blocked_can_be_set_and_lifted(world: World) -> None:
     assert world.status()["failure"]["blocked"] == ["a", "b"]
     world.board.blocked([], "")
     assert world.status()["failure"] is None
+    world.board.failed("config.json is missing", "start Backrest once")
+    world.now += 5
+    world.board.failed("config.json is empty")
+    failure = world.status()["failure"]
+    assert (failure["reason"], failure["for_seconds"], failure["blocked"]) == ("config.json is empty", 5, [])
+    world.board.recovered()
+    assert world.status()["failure"] is None
 
 
 def test_publishing_from_many_threads_loses_nothing(world: World) -> None:
