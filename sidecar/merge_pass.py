@@ -151,7 +151,7 @@ class MergePass:
             rendered,
             "keep-last-n",
             f'plan "{rendered.plan.id}" gets no retention: this Backrest is too old to keep the last N beside time '
-            "buckets, and a keep spec is never weakened. Update Backrest to v1.8.1 or later.",
+            "buckets, and a keep spec is never weakened. Update Backrest to v1.9.0 or later.",
             label=_label(rendered, "retention"),
         )
         return replace(rendered, plan=rendered.plan.model_copy(update={"retention": None}))

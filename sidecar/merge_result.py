@@ -24,7 +24,8 @@ class MergeOptions:
         orphan_grace: Seconds for which a workload must be absent without a break before its plan is an orphan.
         prefix: The plan id prefix. With one, a plan of a rendered id is adopted; without, only where repo and
             paths are equal too.
-        keep_last_n_supported: Whether the running Backrest knows ``keepLastN`` within time buckets.
+        keep_last_n_supported: Whether the running Backrest heeds ``keepLastN`` within time buckets: from v1.9.0 on.
+            v1.8.1 has the field, but forgets without it (backrest: issue 777).
         raise_modno: Raise ``modno`` by one when anything changes: for a write by restart, and for no other.
         quarantined: Digests (see ``merge.plan_digest``) of plans that Backrest did not come up with.
     """
