@@ -5,11 +5,19 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+from types import FrameType
+
+
+def _leave(_number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(0)
 
 
 def main() -> int:
     """Run the command line; return the exit code of contract §1."""
+    # The first process of a container ignores what it has no handler for, and imports take a while.
+    signal.signal(signal.SIGTERM, _leave)
     if len(sys.argv) > 1 and sys.argv[1] == "healthcheck":
         from sidecar.healthcheck import main as healthcheck
 

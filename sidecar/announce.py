@@ -61,14 +61,14 @@ class Announcer:
             log.error("config.unusable", reason=text)
         self._trouble = text
         if self._board is not None:
-            self._board.blocked(("(all)",), text)
+            self._board.failed(text)
 
     def rendered(self, rendering: Rendering) -> None:
         """A pass was made: name what is new or different in it."""
         if self._trouble:
             log.info("engine.recovered", after=self._trouble)
             if self._board is not None:
-                self._board.blocked((), "")
+                self._board.recovered()
         self._trouble = ""
         if self._board is not None:
             self._board.rendered(rendering)

@@ -22,13 +22,14 @@ CHANGED, BAD_USAGE, UNCHANGED, FAILED, GAVE_UP = 0, 1, 2, 3, 4
 
 _SWITCHES = {f"--{flag.name}": flag for flag in FLAGS if flag.is_switch}
 _VALUED = {f"--{flag.name}" for flag in FLAGS if not flag.is_switch}
-_OWN_SWITCHES = {"--json", "--all-nodes", "--help", "-h", "--version", "--yes", "--list"}
 
 
 def run(argv: Sequence[str]) -> int:
     """Run one command; return its exit code and never raise for a bad flag."""
     try:
         args = _normalize(argv)
+        if args[0] == "healthcheck":
+            return _healthcheck(args[1:])
         result = _build().main(args=args, prog_name="backrest-sidecar", standalone_mode=False)
     except click.exceptions.Exit as stop:
         return stop.exit_code
@@ -233,10 +234,10 @@ def _print_version(context: click.Context, _: click.Parameter, given: bool) -> N
         context.exit(CHANGED)
 
 
-def _healthcheck() -> int:
+def _healthcheck(argv: Sequence[str] = ()) -> int:
     from sidecar.healthcheck import main
 
-    return main([])
+    return main(argv)
 
 
 def _completion(shell: str) -> int:

@@ -31,8 +31,9 @@ from sidecar.store_errors import Changed, ConfigUnreadable, NotWritable
 ATTEMPTS = 50
 """Fresh starts after another writer got in between, before giving up for this time. Each takes milliseconds."""
 
-KEEP_LAST_N_SINCE = (1, 8, 1)
-"""First Backrest with ``keepLastN`` in time buckets (backrest: CHANGELOG.md, May 2025)."""
+KEEP_LAST_N_SINCE = (1, 9, 0)
+"""First Backrest that forgets by ``keepLastN`` in time buckets: v1.8.1 has the field and ignores it
+(backrest: issue 777)."""
 
 log = get_logger(__name__)
 

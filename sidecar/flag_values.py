@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
+from sidecar.address import parse_address
 from sidecar.duration import parse_duration
 
 
@@ -109,3 +110,9 @@ def label(raw: str) -> str:
     if not raw.partition("=")[0].strip():
         raise ValueError("is not a label selector such as backrest.quiesce=true")
     return text(raw)
+
+
+def address(raw: str) -> str:
+    """Where to listen, see ``address.parse_address``; checked here, parsed where it is used."""
+    parse_address(raw)
+    return raw

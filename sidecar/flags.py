@@ -294,6 +294,7 @@ FLAGS: tuple[Flag, ...] = (
         DAEMON,
         "serve Prometheus metrics here, e.g. :9099 (loopback unless a host is given)",
         "BACKREST_SIDECAR_METRICS_ADDR",
+        values.address,
     ),
     Flag(
         "hook-watch-grace",
