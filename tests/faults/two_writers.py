@@ -2,7 +2,8 @@
 
 Run as ``python -m tests.faults.two_writers ROLE DIRECTORY COUNT``; prints one JSON object at the end.
 Roles: ``sidecar`` (until its standard input ends), ``editor`` (reads, adds one plan, renames), ``cached`` (as
-Backrest does: adds one plan to what it holds in memory, never reads, writes the whole).
+Backrest does: adds one plan to what it holds in memory, never reads, writes the whole), ``in-place`` (as careless
+programs do: reads, adds one plan, empties the file and writes it again).
 """
 
 from __future__ import annotations
@@ -82,9 +83,11 @@ class Sidecar:
         while True:
             with self.store.lock():
                 loaded = self.store.read()
-                data = merged(orjson.loads(loaded.raw), number)
                 try:
+                    data = merged(orjson.loads(loaded.raw), number)
                     done = self.store.replace(orjson.dumps(data), loaded.fingerprint, {"number": number})
+                except orjson.JSONDecodeError:  # in the middle of an edit in place
+                    continue
                 except Changed as changed:
                     self.changed += 1
                     self.kept += [str(path) for path in changed.kept]
@@ -132,7 +135,14 @@ def replace_as_others_do(path: Path, data: dict[str, Any]) -> None:
     temporary.rename(path)
 
 
-def edit(path: Path, first: int, count: int) -> dict[str, Any]:
+def write_in_place(path: Path, data: dict[str, Any]) -> None:
+    """Write a file by emptying it first."""
+    path.write_bytes(orjson.dumps(data))
+
+
+def edit(
+    path: Path, first: int, count: int, write: Callable[[Path, dict[str, Any]], None] = replace_as_others_do
+) -> dict[str, Any]:
     """Add plans one by one, each to the file as it stands; count those that were gone at the next look."""
     missing: list[int] = []
     for number in range(first, first + count):
@@ -141,7 +151,7 @@ def edit(path: Path, first: int, count: int) -> dict[str, Any]:
         if number > first and last != f"e{number - 1}":
             missing.append(number - 1)
         data["plans"].append({"id": f"e{number}"})
-        replace_as_others_do(path, data)
+        write(path, data)
     return {"missing": missing}
 
 
@@ -173,6 +183,7 @@ def main() -> None:
     roles: dict[str, Callable[[], dict[str, Any]]] = {
         "sidecar": lambda: write_until_told(directory),
         "editor": lambda: edit(path, 1, count),
+        "in-place": lambda: edit(path, 1, count, write_in_place),
         "cached": lambda: save_from_cache(path, 1, count),
     }
     json.dump(roles[role](), sys.stdout)

@@ -1,0 +1,59 @@
+"""config.json between two writers and under ``kill -9``, at length. The short forms are in tests/faults."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.faults.contest import contest
+from tests.faults.test_kill import kill_rounds
+
+pytestmark = [pytest.mark.torture, pytest.mark.timeout(900)]
+
+Figures = Callable[[dict[str, Any]], None]
+
+
+@pytest.fixture(params=["memory", "disk"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """An empty directory: in memory, where everything is fast, or where temporary files are."""
+    memory: Path = request.getfixturevalue("memory")
+    return memory if request.param == "memory" else tmp_path
+
+
+@pytest.mark.parametrize("role", ["editor", "cached", "in-place"])
+def test_ten_thousand_edits(place: Path, role: str, figures: Figures) -> None:
+    outcome = contest(place, role, 10_000, timeout=800)
+    ours = outcome.sidecar
+    figures(
+        {
+            "edits": 10_000,
+            "lost": len(outcome.lost),
+            "only_in_a_kept_version": len(outcome.only_kept),
+            "unseen_by_their_author": len(outcome.unseen),
+            "our_writes": ours["writes"],
+            "started_over": ours["changed"],
+            "put_back": ours["put_back"],
+            "window_us": ours["window_us"],
+        }
+    )
+    assert outcome.lost == set()
+    assert outcome.leftovers == []
+    assert ours["writes"] > 0
+
+
+def test_a_thousand_kills(place: Path, figures: Figures) -> None:
+    found = kill_rounds(place, 1000, seed=20260101, timeout=800)
+    figures({name: found[name] for name in ("rounds", "interrupted", "writes", "kept")})
+    assert (found["wrong"], found["leftovers"], found["kept"]) == ([], [], 0)
+    assert found["rounds"] == 1000
+    assert found["interrupted"] > 0
+
+
+def test_kills_while_an_editor_is_at_work(place: Path, figures: Figures) -> None:
+    found = kill_rounds(place, 0, seed=20260102, edits=10_000, timeout=800)
+    figures({name: found[name] for name in ("rounds", "interrupted", "writes", "kept", "lost", "only_kept")})
+    assert (found["lost"], found["leftovers"]) == ([], [])
+    assert found["interrupted"] > 0
