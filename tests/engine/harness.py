@@ -191,11 +191,17 @@ class TestEngine:
         self._process = None
 
     def kill9(self) -> None:
-        """Kill dockerd; its containers may live on until it is back."""
+        """Kill dockerd and its containerd; its containers may live on until it is back.
+
+        A containerd that dockerd started dies with it, but not at once, and a new dockerd would wait for the old one.
+        """
         assert self._process is not None, "the engine does not run"
         self._process.kill()
         self._process.wait()
         self._process = None
+        remains.kill_containerd(self.folder)
+        # As a zombie that nobody reaps it would still count as running.
+        (self.folder / "exec" / "containerd" / "containerd.pid").unlink(missing_ok=True)
 
     def freeze(self) -> None:
         """Make dockerd hang: it accepts connections and answers nothing."""

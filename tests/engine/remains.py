@@ -66,6 +66,26 @@ def _zombie(pid: int) -> bool:
         return True
 
 
+def kill_containerd(folder: Path, timeout: float = 10.0) -> None:
+    """Kill the engine's containerd and wait; its shims, and so the containers, live on."""
+
+    def gone() -> bool:
+        left = [pid for pid in processes_of(folder) if not _zombie(pid) and _name(pid) == "containerd"]
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return not left
+
+    eventually(gone, timeout)
+
+
+def _name(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
+
+
 def unmount(folder: Path) -> None:
     """Unmount everything below ``folder`` in this mount namespace, innermost first."""
     lines = Path("/proc/self/mountinfo").read_text().splitlines()
