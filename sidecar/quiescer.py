@@ -190,7 +190,7 @@ class Quiescer:
         by_id = {c.id: c for c in standing.containers}
         down: dict[str, str] = {}
         for i, entry in self._entries.items():
-            if entry.state is State.STARTED:
+            if entry.state is State.STARTED and i not in self._failures:
                 found = by_id.get(i) or heir_of(entry, standing)
                 if found is not None and found.state in {"created", "exited", "dead"}:
                     down[i] = found.id
