@@ -10,20 +10,24 @@ import time
 from pathlib import Path
 
 from sidecar.announce import Announcer
+from sidecar.backrest_api import BackrestApiError
 from sidecar.child import ChildSpec, Context
 from sidecar.config_file import ConfigFile
 from sidecar.engine import Engine
 from sidecar.engine_errors import EngineError
 from sidecar.log import get_logger
 from sidecar.mailbox import Mailbox
-from sidecar.messages import EngineChanged, PlansRendered, RendererInbox
+from sidecar.marker_watch import Doing, MarkerWatch, backrest_doing
+from sidecar.messages import EngineChanged, HooksCutOff, PlansRendered, RendererInbox
 from sidecar.paths import DEFAULT_DOCKER_ROOT
+from sidecar.recover import owed, recover
 from sidecar.settings import Settings
 from sidecar.status import StatusBoard
 from sidecar.status_file import StatusFile
 from sidecar.supervisor import Supervisor, diagnose
-from sidecar.wiring import Writing, open_engine, writing
-from workers import docker_events, filesystem, writer
+from sidecar.wiring import Writing, api_maker, open_engine, writing
+from workers import bring_back, docker_events, filesystem, writer
+from workers.quiesce import tools_for
 from workers.renderer import Renderer
 
 STOP_SLACK = 30.0
@@ -40,6 +44,7 @@ class Daemon:
         self._board = StatusBoard()
         self._renderings: Mailbox[PlansRendered] = Mailbox(1)
         self._looks: Mailbox[RendererInbox] = Mailbox(1)
+        self._cut_off: Mailbox[HooksCutOff] = Mailbox(1)
         self._engine = open_engine(settings)
         self._parts: Writing | None = None
         self._supervisor = Supervisor(self._specs(), on_report=self._board.reported, on_tick=self._tick)
@@ -80,6 +85,8 @@ class Daemon:
         ]
         if isinstance(self._engine, Engine):
             engine = self._engine
+            if not settings.dry_run:
+                specs.append(ChildSpec("bring_back", self._bring_back, shutdown=60.0, inbox=self._cut_off))
             if settings.with_events:
                 # It returns only to end the process: a socket gone stale is mended by a new container alone.
                 specs.append(
@@ -111,6 +118,7 @@ class Daemon:
                     ctx.report,
                     stop=ctx.stop,
                     patient=True,
+                    cut_off=lambda: self._cut_off.offer(HooksCutOff(time.monotonic())),
                 )
             return self._parts
 
@@ -157,6 +165,36 @@ class Daemon:
             time.monotonic,
             Announcer(self._board),
         ).run(ctx)
+
+    def _bring_back(self, ctx: Context) -> None:
+        settings, engine = self._settings, self._engine
+        assert isinstance(engine, Engine)  # noqa: S101  # _specs made it so
+        file = ConfigFile(settings, now=time.time, read_only=True, wait=ctx.stop.wait)
+        api = api_maker(settings)
+
+        def works() -> bool:
+            try:
+                return bool(api and api().operations_in_progress())
+            except BackrestApiError:
+                return False
+
+        def doing() -> Doing:
+            return backrest_doing(
+                engine,
+                settings.backrest_container,
+                containers=lambda: engine.snapshot().containers,
+                known=bool(file.state().view),
+                running=works,
+            )
+
+        def work_off_journal(ctx: Context) -> None:
+            if owed(settings.state_path):
+                with tools_for(ctx) as tools:
+                    recover(engine, settings.state_path, tools)
+
+        markers = settings.config.parent / ".backrest-sidecar" / "stopped"
+        watch = MarkerWatch(markers, engine, doing, settings.hook_watch_grace, time.monotonic, log)
+        bring_back.run(ctx, inbox=self._cut_off, recover=work_off_journal, watch=watch)
 
     def _watch_engine(self, ctx: Context) -> int:
         assert isinstance(self._engine, Engine)  # noqa: S101  # _specs made it so

@@ -139,18 +139,26 @@ class MarkerWatch:
         self._markers: dict[str, Marker] = {}
         self._quiet_since: float | None = None
         self._trouble = ""
+        self._hurried = False
+
+    def hurry(self) -> None:
+        """Backrest was restarted in the middle: no end hook will come, so what is marked now has no grace."""
+        self._hurried = True
 
     def step(self) -> float:
         """Look once, start what is overdue; return the seconds until the next look makes sense. Raises nothing."""
         try:
             self._refresh()
             if not self._markers:
-                self._quiet_since = None
+                self._quiet_since, self._hurried = None, False
                 return NOTHING_THERE
             self._look_at_backrest()
             now = self._monotonic()
             for marker in overdue_markers(
-                self._markers, quiet_since=self._quiet_since, now=now, grace=self._grace
+                self._markers,
+                quiet_since=self._quiet_since,
+                now=now,
+                grace=0.0 if self._hurried else self._grace,
             ):
                 self._work_off(marker)
             self._trouble = ""

@@ -78,6 +78,17 @@ class PlansRendered:
 
 
 @dataclass(frozen=True, slots=True)
+class HooksCutOff:
+    """A restart of Backrest cut operations off: what their hooks had stopped must be started now.
+
+    Attributes:
+        at: Monotonic time in seconds.
+    """
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class Applied:
     """The writer is done with a rendering.
 
@@ -147,6 +158,7 @@ class Signalled:
 
 RendererInbox = EngineChanged | ConfigChanged | VolumesChanged
 WriterInbox = PlansRendered
+BringBackInbox = HooksCutOff
 Report = Applied | WriteFailed
 SupervisorInbox = Applied | WriteFailed | WorkerExited | Signalled
-Message = EngineChanged | ConfigChanged | VolumesChanged | PlansRendered | SupervisorInbox
+Message = EngineChanged | ConfigChanged | VolumesChanged | PlansRendered | HooksCutOff | SupervisorInbox

@@ -100,7 +100,7 @@ class Restarter:
         clock: Callable[[], float],
         now: Callable[[], float],
         patient: bool,
-        cut_off: Callable[[], None] = lambda: None,
+        cut_off: Callable[[], object] = lambda: None,
     ) -> None:
         self._settings = settings
         self._file = file

@@ -58,7 +58,7 @@ def writing(
     *,
     stop: threading.Event,
     patient: bool,
-    cut_off: Callable[[], None] = lambda: None,
+    cut_off: Callable[[], object] = lambda: None,
 ) -> Writing:
     """Return a writer's parts. ``stop`` ends its waits."""
     file = ConfigFile(settings, now=time.time, read_only=settings.dry_run, wait=stop.wait)

@@ -132,3 +132,22 @@ def test_a_storm_of_execs_causes_no_pass(engine: TestEngine, config: Path) -> No
         import orjson
 
         assert orjson.loads(status.read_bytes())["counts"]["events"] <= 2
+
+
+def test_what_a_hook_stopped_and_nobody_started_is_brought_back(engine: TestEngine, config: Path) -> None:
+    engine.run_container("web", ENABLED, ["web_data:/data"])
+    engine.run_container("person", ENABLED, ["p_data:/data"])
+    engine.run_container("backrest", start=False)
+    markers = config.parent / ".backrest-sidecar" / "stopped"
+    with daemon(engine, config, "--hook-watch-grace", "1s") as sidecar:
+        within(lambda: "backrest_sidecar_web" in plans_in(config), 5.0)
+        sidecar.stop()
+    markers.mkdir(parents=True)
+    (markers / "web").touch()
+    engine.docker("stop", "-t", "0", "web", "person")
+    with daemon(engine, config, "--hook-watch-grace", "1s") as sidecar:
+        sidecar.wait_for("hooks.started", 20, container="web")
+        sidecar.stop()
+    running = engine.docker("ps", "--format", "{{.Names}}").split()
+    assert running == ["web"], "what a person stopped stays down"
+    assert not (markers / "web").exists()
