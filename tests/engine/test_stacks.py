@@ -109,6 +109,58 @@ def test_from_up_to_plans_in_a_running_backrest(production: Stack) -> None:
 
 
 @pytest.fixture
+def swarm(image_engine: TestEngine, built: Built) -> Iterator[TestEngine]:
+    """A swarm of one node that has the images, in a network of its own: the stack uses its node's network."""
+    image_base.build_double(image_engine)
+    with TestEngine() as node:
+        for tag in (image_base.DOUBLE, built.tag):
+            archive = node.folder / "image.tar"
+            image_engine.docker("save", "-o", str(archive), tag)
+            node.docker("load", "-i", str(archive))
+            archive.unlink()
+        node.docker("swarm", "init", "--advertise-addr", "127.0.0.1")
+        yield node
+        node.docker("swarm", "leave", "--force")
+
+
+ADD_REPO = """
+import urllib.request
+body = b'{"repo": {"id": "first", "uri": "/mnt/repo", "password": "made-up"}}'
+url = "http://127.0.0.1:9898/v1.Backrest/AddRepo"
+urllib.request.urlopen(urllib.request.Request(url, body, {"Content-Type": "application/json"}), timeout=10)
+"""
+
+
+def test_the_swarm_stack_applies_through_the_api_of_its_node(swarm: TestEngine, built: Built) -> None:
+    settings = {
+        "BACKREST_IMAGE": image_base.DOUBLE,
+        "SIDECAR_IMAGE": built.tag,
+        "DOCKER_SOCK": str(swarm.socket),
+        "DOCKER_ROOT": str(swarm.root),
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in settings.items():
+            patch.setenv(name, value)
+        swarm.docker("stack", "deploy", "--resolve-image", "never", "-c", str(ROOT / "stack.yaml"), "bk")
+
+    def container(service: str) -> str:
+        return swarm.docker("ps", "--quiet", "--filter", f"name={service}").strip()
+
+    backrest = eventually(lambda: container("bk_backrest"), 60, every=0.5)
+    swarm.run_container("web", {"backrest.enable": "true"}, volumes=["web-data:/srv/data"])
+    eventually(lambda: swarm.docker("exec", backrest, "python3", "-c", ADD_REPO) == "", 30, every=0.5)
+    sidecar = eventually(lambda: container("bk_sidecar"), 60, every=0.5)
+
+    eventually(lambda: '"backrest.applied"' in swarm.docker("logs", sidecar), 60, every=0.5)
+
+    config = json.loads(
+        (swarm.root / "volumes" / "bk_backrest-config" / "_data" / "config.json").read_bytes()
+    )
+    assert {plan["id"] for plan in config["plans"]} == {"backrest_sidecar_web", "backrest_sidecar_backrest"}
+    assert container("bk_backrest") == backrest  # nothing was restarted
+
+
+@pytest.fixture
 def dry(host: TestEngine, built: Built) -> Iterator[Stack]:
     stack = Stack(
         host, "backrest-dev", "testdata/compose.dry-run.yaml", DEMO_IMAGE=BUSYBOX, SIDECAR_IMAGE=built.tag
