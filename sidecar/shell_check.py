@@ -13,8 +13,9 @@ from typing import NamedTuple
 from sidecar.lint_model import Level
 
 _UNCLEAR = re.compile(r"<<|\bcase\b|\$'|\$\(\(|\\$")
-_OPERATOR_END = re.compile(r"(?:&&|\|\|?)\s*$")
+_OPERATOR_END = re.compile(r"(?<![\\|&])(?:&&|\|\|?)\s*$")
 _OPERATOR_START = re.compile(r"^(?:&&?|\|\|?|;;?|\))")
+_PARAMETER = re.compile(r"\$\{#?(?:[A-Za-z_][A-Za-z0-9_]*|[0-9]+|[@*?$!#-])(?:[}:=?+%#/-]|$)")
 _DOCKER = frozenset({"docker", "podman"})
 _WITH_VALUE = frozenset(
     {
@@ -32,6 +33,10 @@ _WITH_VALUE = frozenset(
     }
     | {"--network", "--net", "--entrypoint", "-l", "--label", "-p", "--publish", "--mount", "--volumes-from"}
 )
+
+
+class _UnclearError(Exception):
+    """Shells differ here."""
 
 
 class CommandProblem(NamedTuple):
@@ -74,7 +79,7 @@ def _refused(command: str) -> str:
         return f'it begins with "{text[:1]}"'
     try:
         opened = _scan(text, 0, "")[1]
-    except RecursionError:
+    except (RecursionError, _UnclearError):
         return ""
     if opened:
         names = {"'": "single quote", '"': "double quote", "`": "backquote", ")": "$(", "}": "${"}
@@ -94,7 +99,13 @@ def _scan(text: str, at: int, until: str) -> tuple[int, str]:
         if char == "\\":
             at += 2
             continue
-        if char == "#" and until != '"' and until != "}" and (at == 0 or text[at - 1] in " \t\n;&|("):
+        if until == "`":
+            # What stands in backquotes is read later, by itself.
+            at += 1
+            continue
+        if char == "'" and until == "}":
+            raise _UnclearError
+        if char == "#" and until != '"' and until != "}" and (at == 0 or text[at - 1] in " \t\n;&|()"):
             end = text.find("\n", at)
             at = len(text) if end < 0 else end
             continue
@@ -104,18 +115,27 @@ def _scan(text: str, at: int, until: str) -> tuple[int, str]:
                 return len(text), "'"
             at = end + 1
             continue
-        inner = {'"': '"', "`": "`"}.get(char, "")
-        if text.startswith("$(", at):
-            inner, at = ")", at + 1
-        elif text.startswith("${", at):
-            inner, at = "}", at + 1
+        inner, width = _opens(text, at)
+        at += width
         if not inner:
-            at += 1
             continue
-        at, opened = _scan(text, at + 1, inner)
+        at, opened = _scan(text, at, inner)
         if opened:
             return at, opened
     return at, until
+
+
+def _opens(text: str, at: int) -> tuple[str, int]:
+    """Return what closes that which opens here (empty: nothing opens), and how many characters it takes."""
+    if text[at] in {'"', "`"}:
+        return text[at], 1
+    if text.startswith("$(", at):
+        return ")", 2
+    if text.startswith("${", at):
+        if not _PARAMETER.match(text, at):
+            raise _UnclearError
+        return "}", 2
+    return "", 2 if text.startswith("$$", at) else 1
 
 
 def _simple_commands(command: str) -> Iterator[tuple[list[str], bool]]:
