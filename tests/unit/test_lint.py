@@ -116,7 +116,7 @@ def test_two_projects_with_one_service_name_collide_unless_the_project_is_in_the
         (b"[1, 2", "not-json"),
         (b'[{"a": 1}]', "not-inspect"),
         (b"[" * 100_000, "not-json"),
-        (b"a: " + b"[" * 5000, "not-yaml"),
+        (b"a: " + b"[" * 1000, "not-yaml"),
         (b"services: {web: {extends: other}}", "extends"),
         (b"services: {web: {extends: web}}", "extends"),
         (b"services: {a: {extends: b}, b: {extends: a}}", "extends"),
