@@ -21,9 +21,9 @@ from sidecar.log import get_logger, set_secrets
 from sidecar.merge import merge_checked, plan_digest
 from sidecar.merge_result import Merge, MergeOptions
 from sidecar.messages import PlansRendered
-from sidecar.rendering import Basis, ConfigView, Owner, Rendering
+from sidecar.rendering import Basis, ConfigView, Rendering
 from sidecar.settings import Settings
-from sidecar.state import Options, Owed, State, owner_from_json, owner_to_json
+from sidecar.state import Options, Owed, State, StateUnusable, from_json, to_json
 from sidecar.state_store import FILE as STATE_FILE
 from sidecar.state_store import StateStore
 from sidecar.store_errors import Changed, ConfigUnreadable, NotWritable
@@ -219,10 +219,12 @@ class ConfigFile:
 
     def _replace(self, new: bytes, data: dict[str, Any], current: Current, after: State) -> bool:
         """Swap the file and save the state; return False when somebody else wrote meanwhile."""
-        payload = {"owners": {plan: owner_to_json(owner) for plan, owner in after.owners.items()}}
+        payload = to_json(State(owners=after.owners, owed=after.owed))
         try:
             done = self.store.replace(new, current.loaded.fingerprint, payload)
         except Changed as changed:
+            if changed.payload is not None:
+                self.save(_after_payload(self.state(), changed.payload))
             for kept in changed.kept:
                 log.warn("config.kept", path=str(kept), reason="another program's edit that is in no merge")
             return False
@@ -326,13 +328,12 @@ def _strings(value: object, but: tuple[str, ...] = ()) -> Iterable[str]:
 
 
 def _after_payload(state: State, payload: Mapping[str, Any]) -> State:
-    owners: dict[str, Owner] = {}
-    for plan_id, owner in (payload.get("owners") or {}).items():
-        try:
-            owners[plan_id] = owner_from_json(owner)
-        except (KeyError, TypeError, ValueError):
-            return state
-    return replace(state, owners=owners)
+    """Return the state with what a killed process had no time to say of its write: the owners, the restart."""
+    try:
+        said = from_json(payload)
+    except StateUnusable:
+        return state
+    return replace(state, owners=said.owners, owed=state.owed or said.owed)
 
 
 def _mark(path: Path) -> tuple[int, int, int] | None:
