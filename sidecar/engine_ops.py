@@ -52,9 +52,13 @@ class Operations:
     def top(self, container_id: str, /) -> tuple[Process, ...]:
         """Return the processes of a running container; ``conflict`` when it does not run."""
         path = f"/containers/{segment(container_id)}/top"
-        raw = self._connection.get_json(path)
+        body = self._connection.get(path)
+        if not body:  # Podman's answer when the container has no `ps`
+            raise EngineError(
+                "protocol", f"the engine gives no processes of {container_id[:64]}", "does it have ps?"
+            )
         try:
-            return engine_decode.processes(raw)
+            return engine_decode.processes(engine_decode.loads(body, path))
         except (AttributeError, IndexError, TypeError, ValueError) as error:
             raise engine_decode.wrong_shape(path) from error
 

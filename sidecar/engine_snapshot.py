@@ -110,8 +110,12 @@ class Snapshots:
             self._stale.clear()
             self._seen = {}
             self._known_missing = frozenset()
-            self._services = None
             self._volumes = self._volumes_now()
+        if self._services is not None:
+            # New labels on a service leave its tasks as they are, so no new container tells of them.
+            services = self._services_now()
+            if services != self._services:
+                self._services, self._seen = services, {}
 
     def _read(self, entries: list[bytes]) -> tuple[Container, ...]:
         """Return the containers of the list's entries; an entry that was seen before is not even parsed."""
@@ -202,7 +206,14 @@ class Snapshots:
                 " (labels: in the Compose file, not deploy.labels), or run the sidecar on a manager"
             )
             return {}
-        rows = self._optional("services", "/services", "labels of Swarm services are unknown") or ()
+        try:
+            rows = self._optional("services", "/services", "labels of Swarm services are unknown") or ()
+        except EngineError as error:
+            if error.kind not in {"protocol", "conflict"} or self._services is None:
+                raise
+            # A swarm without a leader answers nothing; this node's containers are what they were.
+            self._note("services", "labels of Swarm services are those of an earlier look", error)
+            return self._services
         specs = [row.get("Spec") or {} for row in rows]
         return {str(s.get("Name")): s.get("Labels") or {} for s in specs}
 

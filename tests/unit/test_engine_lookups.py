@@ -117,11 +117,39 @@ class TestSwarm:
         labels = {"backrest.enable": "true", "backrest.keep": "daily=9"}
         fake.replies["/services"] = answer([{"ID": "s", "Spec": {"Name": "shop_db", "Labels": labels}}])
 
-        for _ in range(2):
-            snapshot = engine.snapshot()
+        assert dict(engine.snapshot().containers[0].labels) == {**self.TASK, "backrest.enable": "true"}
 
-        assert dict(snapshot.containers[0].labels) == {**self.TASK, "backrest.enable": "true"}
-        assert fake.asked["/services"] == 1
+    def test_new_labels_of_a_service_are_seen_though_its_tasks_stay(
+        self, fake: FakeEngine, engine: Engine
+    ) -> None:
+        fake.containers(container(1, Labels=self.TASK), container(2))
+        fake.replies["/info"] = answer(self.MANAGER)
+        fake.replies["/services"] = replies(
+            answer([{"ID": "s", "Spec": {"Name": "shop_db", "Labels": {}}}]),
+            answer([{"ID": "s", "Spec": {"Name": "shop_db", "Labels": {"backrest.enable": "true"}}}]),
+        )
+
+        before, after, again = engine.snapshot(), engine.snapshot(), engine.snapshot()
+
+        assert "backrest.enable" not in before.containers[0].labels
+        assert after.containers[0].labels["backrest.enable"] == "true"
+        assert after.containers[1] is before.containers[1]
+        assert again.containers[0] is after.containers[0]
+
+    def test_a_swarm_without_leader_keeps_what_was_known(self, fake: FakeEngine, engine: Engine) -> None:
+        fake.containers(container(1, Labels=self.TASK))
+        fake.replies["/info"] = answer(self.MANAGER)
+        services = answer([{"ID": "s", "Spec": {"Name": "shop_db", "Labels": {"backrest.enable": "true"}}}])
+        fake.replies["/services"] = replies(
+            services, refusal(500, "The swarm does not have a leader"), services
+        )
+
+        engine.snapshot()
+        without, again = engine.snapshot(), engine.snapshot()
+
+        assert without.containers[0].labels["backrest.enable"] == "true"
+        assert "does not have a leader" in without.notes[0]
+        assert again.notes == ()
 
     def test_a_worker_node_says_that_it_cannot_know(self, fake: FakeEngine, engine: Engine) -> None:
         fake.containers(container(1, Labels=self.TASK))
