@@ -203,14 +203,19 @@ def state(raw: Raw) -> ContainerState:
 
 
 def processes(raw: Raw) -> tuple[Process, ...]:
-    """Return the processes of ``GET /containers/{id}/top``, whatever columns its ``ps`` has."""
-    titles = [str(t).upper() for t in raw.get("Titles") or ()]
+    """Return the processes of ``GET /containers/{id}/top``, whatever columns its ``ps`` has.
+
+    Podman runs the container's own ``ps`` and gives each line of it as a single column.
+    """
+    titles = " ".join(str(t) for t in raw.get("Titles") or ()).upper().split()
     if "PID" not in titles:
         return ()
     pid = titles.index("PID")
     ppid = titles.index("PPID") if "PPID" in titles else -1
+    rows = [[str(c) for c in row] for row in raw.get("Processes") or ()]
+    rows = [row[0].split(None, len(titles) - 1) if len(row) == 1 else row for row in rows]
     return tuple(
-        Process(int(row[pid]), int(row[ppid]) if ppid >= 0 else 0, str(row[-1]))
-        for row in raw.get("Processes") or ()
-        if str(row[pid]).isdigit()
+        Process(int(row[pid]), int(row[ppid]) if ppid >= 0 else 0, row[-1])
+        for row in rows
+        if len(row) == len(titles) and row[pid].isdigit()
     )

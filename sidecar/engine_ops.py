@@ -21,6 +21,8 @@ ENGINE_STOP_TIMEOUT: Final = 10
 """Seconds that the engine waits before SIGKILL when neither call nor container say (moby: container/container.go)."""
 START_TIMEOUT: Final = 60.0
 LONGEST: Final = 3600.0
+PS_ARGS: Final = "-eo pid,ppid,args"
+"""For the ps of the engine's host (Docker) or of the container (Podman), which may be busybox's."""
 HEADER: Final = 8
 
 
@@ -52,7 +54,7 @@ class Operations:
     def top(self, container_id: str, /) -> tuple[Process, ...]:
         """Return the processes of a running container; ``conflict`` when it does not run."""
         path = f"/containers/{segment(container_id)}/top"
-        body = self._connection.get(path)
+        body = self._connection.get(path, {"ps_args": PS_ARGS})
         if not body:  # Podman's answer when the container has no `ps`
             raise EngineError(
                 "protocol", f"the engine gives no processes of {container_id[:64]}", "does it have ps?"

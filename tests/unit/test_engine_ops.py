@@ -95,13 +95,21 @@ class TestOperations:
             "Processes": [["root", "10", "1", "0", "backrest"], ["root", "12", "10", "0", "restic backup"]],
         }
         podman = {"Titles": ["USER", "PID", "PPID", "COMMAND"], "Processes": [["root", "1", "0", "sleep 9"]]}
-        fake.replies["/containers/web/top"] = replies(answer(docker), answer(podman))
+        busybox = {
+            "Titles": ["PID   PPID  COMMAND"],
+            "Processes": [["    1     0 sh -c x  y"], ["  6  1 sleep 9"]],
+        }
+        fake.replies["/containers/web/top"] = replies(answer(docker), answer(podman), answer(busybox))
 
         assert [(p.pid, p.ppid, p.command) for p in engine.top("web")] == [
             (10, 1, "backrest"),
             (12, 10, "restic backup"),
         ]
         assert [(p.pid, p.ppid, p.command) for p in engine.top("web")] == [(1, 0, "sleep 9")]
+        assert [(p.pid, p.ppid, p.command) for p in engine.top("web")] == [
+            (1, 0, "sh -c x  y"),
+            (6, 1, "sleep 9"),
+        ]
 
     def test_logs_are_both_streams_in_order(self, fake: FakeEngine, engine: Engine) -> None:
         def frames(talk: Talk) -> None:
