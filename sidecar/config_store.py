@@ -167,8 +167,8 @@ class ConfigStore:
     def settle(self) -> None:
         """Forget the intent record: the caller has saved what the last replacement or recovery told it.
 
-        A record that cannot be cleared is handed out once more at the next start, which is why a payload must
-        be such that applying it twice does no harm.
+        A record that cannot be cleared, or is cleared moments before a power cut, is handed out once more at the
+        next start, which is why a payload must be such that applying it twice does no harm.
         """
         if self._unfinished:
             return

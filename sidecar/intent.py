@@ -133,21 +133,16 @@ class IntentFile:
             return False
 
     def clear(self) -> None:
-        """Forget the record, for good: it is synced, or a power cut could hand the payload out again.
+        """Forget the record. Raises OSError.
 
-        Raises:
-            OSError: The record may still be there.
+        Not synced, to save a write half its wait: a power cut in the next seconds hands the payload out again.
         """
         try:
             directory = self._fs.open_dir(str(self._path.parent))
         except FileNotFoundError:
             return
         try:
-            fd = self._fs.open_truncated(directory, FILE)
-            try:
-                self._fs.fsync(fd)
-            finally:
-                self._fs.close(fd)
+            self._fs.close(self._fs.open_truncated(directory, FILE))
         except FileNotFoundError:
             return
         finally:

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from sidecar import swap
+from sidecar.aside import drop_ours, keep_aside, retire
 from sidecar.fingerprint import Fingerprint, Loaded, load
 from sidecar.fs import Fs
 from sidecar.intent import Intent, IntentFile, staged_prefix, swap_prefix
-from sidecar.replacement import drop_ours, keep_aside, retire
 from sidecar.store_errors import ConfigUnreadable
 
 
