@@ -96,4 +96,8 @@ def _groups(snapshot: EngineSnapshot) -> dict[Workload, tuple[Container, ...]]:
     for container in snapshot.containers:
         if not container.is_oneoff:
             gathered.setdefault(naming.workload_of(container), []).append(container)
-    return {workload: naming.newest_per_slot(several) for workload, several in gathered.items()}
+    standing = (
+        (workload, naming.newest_per_slot(naming.without_history(several, snapshot)))
+        for workload, several in gathered.items()
+    )
+    return {workload: several for workload, several in standing if several}

@@ -61,6 +61,7 @@ def _same(one: EngineSnapshot, other: EngineSnapshot) -> bool:
         len(one.containers) == len(other.containers)
         and all(a is b for a, b in zip(one.containers, other.containers, strict=True))
         and (one.volumes is other.volumes or one.volumes == other.volumes)
-        and (one.engine_id, one.docker_root, one.self_id)
-        == (other.engine_id, other.docker_root, other.self_id)
+        and (one.engine_id, one.docker_root, one.self_id, one.swarm)
+        == (other.engine_id, other.docker_root, other.self_id, other.swarm)
+        and one.services == other.services
     )

@@ -13,8 +13,8 @@ from typing import Any
 import orjson
 
 from sidecar.engine_errors import EngineError
-from sidecar.engine_types import Attachment, ContainerState, EngineInfo, Process, SwarmRole
-from sidecar.model import NO_LABELS, Container, Mount, Volume
+from sidecar.engine_types import Attachment, ContainerState, EngineInfo, Process
+from sidecar.model import NO_LABELS, Container, Mount, SwarmRole, SwarmService, Volume
 
 Raw = dict[str, Any]
 _START = b'{"Id":"'
@@ -135,6 +135,36 @@ def volume(raw: Raw) -> Volume:
         mountpoint=raw.get("Mountpoint") or "",
         labels=frozen(raw.get("Labels")),
         options=frozen(raw.get("Options")),
+    )
+
+
+def service(raw: Raw) -> SwarmService:
+    """Return the service of one entry of ``GET /services``."""
+    spec = raw.get("Spec") or {}
+    template = spec.get("TaskTemplate") or {}
+    task = template.get("ContainerSpec") or {}
+    mode = spec.get("Mode") or {}
+    kind = next(iter(mode), "Replicated")
+    replicas = (mode.get("Replicated") or {}).get("Replicas")
+    return SwarmService(
+        id=str(raw.get("ID") or ""),
+        name=spec.get("Name") or "",
+        labels=frozen(spec.get("Labels")),
+        mode=kind[:1].lower() + kind[1:],
+        replicas=None if replicas is None else int(replicas),
+        image=task.get("Image") or "",
+        mounts=tuple(
+            Mount(
+                type=m.get("Type") or "bind",
+                source=m.get("Source") or "",
+                destination=m.get("Target") or "",
+                name=m.get("Source") or "" if m.get("Type") == "volume" else "",
+                read_only=bool(m.get("ReadOnly")),
+            )
+            for m in task.get("Mounts") or ()
+        ),
+        container_labels=frozen(task.get("Labels")),
+        restart=(template.get("RestartPolicy") or {}).get("Condition") or "any",
     )
 
 

@@ -23,7 +23,7 @@ from urllib.parse import quote
 from sidecar import engine_decode
 from sidecar.engine_errors import EngineError
 from sidecar.engine_types import EngineInfo
-from sidecar.model import NO_LABELS, SWARM_SERVICE, Container, EngineSnapshot, Volume
+from sidecar.model import NO_LABELS, SWARM_SERVICE, Container, EngineSnapshot, SwarmService, Volume
 
 _LIST = "/containers/json"
 _SPELLINGS = 4
@@ -33,6 +33,7 @@ _OWN_MOUNTS = frozenset({"/etc/hostname", "/etc/hosts", "/etc/resolv.conf", "/ru
 _HEX64 = re.compile(r"[0-9a-f]{64}")
 _SHORT_ID = re.compile(r"[0-9a-f]{12,64}")
 _PREFIX = "backrest."
+NO_SERVICES: Mapping[str, SwarmService] = MappingProxyType({})
 
 
 class Source(Protocol):
@@ -67,7 +68,7 @@ class Snapshots:
         self._refused_images = False
         self._volumes: Mapping[str, Volume] = MappingProxyType({})
         self._known_missing: frozenset[str] = frozenset()
-        self._services: Mapping[str, Mapping[str, str]] | None = None
+        self._services: Mapping[str, SwarmService] | None = None
         self._info: EngineInfo | None = None
         self._notes: dict[str, str] = {}
 
@@ -95,6 +96,8 @@ class Snapshots:
                 docker_root=info.docker_root,
                 self_id=self._self_id(),
                 notes=tuple(self._notes.values()),
+                swarm=info.swarm,
+                services=self._services or NO_SERVICES,
             )
 
     def _renew(self) -> None:
@@ -111,6 +114,8 @@ class Snapshots:
             self._seen = {}
             self._known_missing = frozenset()
             self._volumes = self._volumes_now()
+            if self._services is not None:
+                self._info = None  # the node may have been promoted or demoted
         if self._services is not None:
             # New labels on a service leave its tasks as they are, so no new container tells of them.
             services = self._services_now()
@@ -168,11 +173,11 @@ class Snapshots:
 
     def _container(self, row: engine_decode.Raw) -> Container:
         labels: Mapping[str, str] = row.get("Labels") or NO_LABELS
-        service = (self._services or {}).get(labels.get(SWARM_SERVICE, ""), NO_LABELS)
+        service = (self._services or {}).get(labels.get(SWARM_SERVICE, ""))
         image: Mapping[str, str] = NO_LABELS
         if any(key.startswith(_PREFIX) for key in labels):
             image = self._image_labels(row.get("ImageID") or "")
-        return engine_decode.container(row, self._volumes, service, image)
+        return engine_decode.container(row, self._volumes, service.labels if service else NO_LABELS, image)
 
     def _image_labels(self, image_id: str) -> Mapping[str, str]:
         if not image_id or image_id in self._images:
@@ -199,13 +204,13 @@ class Snapshots:
         rows = (answer or {}).get("Volumes") or ()
         return MappingProxyType({one.name: one for one in map(engine_decode.volume, rows)})
 
-    def _services_now(self) -> Mapping[str, Mapping[str, str]]:
+    def _services_now(self) -> Mapping[str, SwarmService]:
         if self._facts().swarm != "manager":
             self._notes["services"] = (
                 "labels of Swarm services are not known on a worker node: give the labels to the containers"
                 " (labels: in the Compose file, not deploy.labels), or run the sidecar on a manager"
             )
-            return {}
+            return NO_SERVICES
         try:
             rows = self._optional("services", "/services", "labels of Swarm services are unknown") or ()
         except EngineError as error:
@@ -214,8 +219,7 @@ class Snapshots:
             # A swarm without a leader answers nothing; this node's containers are what they were.
             self._note("services", "labels of Swarm services are those of an earlier look", error)
             return self._services
-        specs = [row.get("Spec") or {} for row in rows]
-        return {str(s.get("Name")): s.get("Labels") or {} for s in specs}
+        return MappingProxyType({one.name: one for one in map(engine_decode.service, rows)})
 
     def _facts(self) -> EngineInfo:
         """Return the engine's facts; empty ones with a note where they are forbidden."""

@@ -7,8 +7,8 @@ from typing import Any, Final
 from sidecar import engine_decode
 from sidecar.engine_errors import EngineError
 from sidecar.engine_http import Connection, segment
-from sidecar.engine_types import SwarmNode, SwarmService, SwarmTask
-from sidecar.model import Mount
+from sidecar.engine_types import SwarmNode, SwarmTask
+from sidecar.model import SwarmService
 
 SCALE_TRIES: Final = 3
 
@@ -21,12 +21,12 @@ class Swarm:
 
     def services(self) -> tuple[SwarmService, ...]:
         """Return all services, by name."""
-        return tuple(sorted(map(_service, self._list("/services")), key=lambda s: s.name))
+        return tuple(sorted(map(engine_decode.service, self._list("/services")), key=lambda s: s.name))
 
     def service(self, name: str) -> SwarmService | None:
         """Return the service of that full name or id, or None."""
         raw = self._inspect(name)
-        return None if raw is None else _service(raw)
+        return None if raw is None else engine_decode.service(raw)
 
     def nodes(self) -> tuple[SwarmNode, ...]:
         """Return all nodes, by host name."""
@@ -93,33 +93,6 @@ def _explained(error: EngineError) -> EngineError:
     if "swarm manager" in error.message:
         return EngineError("conflict", error.message, "ask a manager node of the swarm")
     return error
-
-
-def _service(raw: dict[str, Any]) -> SwarmService:
-    spec = raw.get("Spec") or {}
-    task = (spec.get("TaskTemplate") or {}).get("ContainerSpec") or {}
-    mode = spec.get("Mode") or {}
-    kind = next(iter(mode), "Replicated")
-    replicas = (mode.get("Replicated") or {}).get("Replicas")
-    return SwarmService(
-        id=str(raw.get("ID") or ""),
-        name=spec.get("Name") or "",
-        labels=engine_decode.frozen(spec.get("Labels")),
-        mode=kind[:1].lower() + kind[1:],
-        replicas=None if replicas is None else int(replicas),
-        image=task.get("Image") or "",
-        mounts=tuple(
-            Mount(
-                type=m.get("Type") or "bind",
-                source=m.get("Source") or "",
-                destination=m.get("Target") or "",
-                name=m.get("Source") or "" if m.get("Type") == "volume" else "",
-                read_only=bool(m.get("ReadOnly")),
-            )
-            for m in task.get("Mounts") or ()
-        ),
-        container_labels=engine_decode.frozen(task.get("Labels")),
-    )
 
 
 def _node(raw: dict[str, Any]) -> SwarmNode:

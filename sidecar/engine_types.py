@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from sidecar.model import COMPOSE_PROJECT, COMPOSE_SERVICE, NO_LABELS, Mount
+from sidecar.model import COMPOSE_PROJECT, COMPOSE_SERVICE, NO_LABELS, Mount, SwarmRole
 
 
 def _nothing() -> Mapping[str, str]:
@@ -160,9 +160,6 @@ class Event:
     stamp: str
 
 
-SwarmRole = Literal["none", "worker", "manager"]
-
-
 @dataclass(frozen=True, slots=True)
 class EngineInfo:
     """The engine itself.
@@ -188,31 +185,6 @@ class EngineInfo:
     rootless: bool = False
     userns: bool = False
     product: Literal["docker", "podman"] = "docker"
-
-
-@dataclass(frozen=True, slots=True)
-class SwarmService:
-    """One service of the swarm.
-
-    Attributes:
-        id: Service id.
-        name: Full name, with the stack's prefix.
-        labels: Labels of the service (not those of its containers).
-        mode: ``replicated``, ``global`` or a job mode.
-        replicas: Wanted replicas; None for anything but ``replicated``.
-        image: Image reference.
-        mounts: Mounts of its tasks as the specification has them.
-        container_labels: Labels that its tasks' containers get.
-    """
-
-    id: str
-    name: str
-    labels: Mapping[str, str] = field(default_factory=_nothing)
-    mode: str = "replicated"
-    replicas: int | None = None
-    image: str = ""
-    mounts: tuple[Mount, ...] = ()
-    container_labels: Mapping[str, str] = field(default_factory=_nothing)
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,6 +143,8 @@ def _verdict(
         return "ignored", "made by compose run; its service is what counts"
     if plans:
         return "backed up", ""
+    if container.swarm_service and container.has_ended:
+        return "ignored", "its Swarm task has ended; others of its service count"
     workload = naming.workload_of(container)
     if workload.key in rendering.withdrawn:
         return "withdrawn", "backrest.enable says no; its plan is disabled, its snapshots stay"

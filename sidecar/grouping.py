@@ -50,8 +50,11 @@ class Grouping:
                 ours.add(known.workload)
         self._facts = facts
         for workload, containers in gathered.items():
-            if workload in ours:
-                yield workload, naming.newest_per_slot(containers)
+            if workload not in ours:
+                continue
+            standing = naming.newest_per_slot(naming.without_history(containers, snapshot))
+            if standing:
+                yield workload, standing
 
 
 def _look(container: Container) -> _Facts:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 NO_LABELS: Mapping[str, str] = MappingProxyType({})
 
@@ -30,6 +30,9 @@ COMPOSE_REPLACE = "com.docker.compose.replace"
 COMPOSE_DEPENDS_ON = "com.docker.compose.depends_on"
 SWARM_SERVICE = "com.docker.swarm.service.name"
 SWARM_STACK = "com.docker.stack.namespace"
+
+SwarmRole = Literal["none", "worker", "manager"]
+"""An engine's part in a swarm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +114,51 @@ class Container:
         return swarm.removeprefix(f"{stack}_") if stack else swarm
 
     @property
+    def swarm_service(self) -> str:
+        """Full name of the Swarm service whose task it is; empty for any other container."""
+        return self.labels.get(SWARM_SERVICE, "").strip()
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether its process is over. A task that has ended never starts again: Swarm starts another."""
+        return self.state in {"exited", "dead", "removing"}
+
+    @property
     def is_oneoff(self) -> bool:
         """Whether ``compose run`` made it. Such a container shares its service's labels but is no workload."""
         return self.labels.get(COMPOSE_ONEOFF, "").lower() == "true"
+
+
+@dataclass(frozen=True, slots=True)
+class SwarmService:
+    """One service of the swarm.
+
+    Attributes:
+        id: Service id.
+        name: Full name, with the stack's prefix.
+        labels: Labels of the service (not those of its containers).
+        mode: ``replicated``, ``global`` or a job mode.
+        replicas: Wanted replicas; None for anything but ``replicated``.
+        image: Image reference.
+        mounts: Mounts of its tasks as the specification has them.
+        container_labels: Labels that its tasks' containers get.
+        restart: Which ended tasks Swarm replaces: ``any``, ``on-failure`` or ``none``.
+    """
+
+    id: str
+    name: str
+    labels: Mapping[str, str] = field(default_factory=_no_labels)
+    mode: str = "replicated"
+    replicas: int | None = None
+    image: str = ""
+    mounts: tuple[Mount, ...] = ()
+    container_labels: Mapping[str, str] = field(default_factory=_no_labels)
+    restart: str = "any"
+
+    @property
+    def may_end(self) -> bool:
+        """Whether a task may end for good: a job, or one that is not restarted whatever happens."""
+        return self.restart != "any" or self.mode not in {"replicated", "global"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +172,8 @@ class EngineSnapshot:
         docker_root: The engine's ``DockerRootDir``; empty where it could not be asked.
         self_id: Id of the container this process runs in; empty outside one.
         notes: Things that could not be looked up (a proxy's 403, say), one sentence each.
+        swarm: The engine's part in a swarm.
+        services: Services of the swarm by full name; only where the engine is a manager and tasks were seen.
     """
 
     containers: tuple[Container, ...]
@@ -135,6 +182,8 @@ class EngineSnapshot:
     docker_root: str = ""
     self_id: str = ""
     notes: tuple[str, ...] = ()
+    swarm: SwarmRole = "none"
+    services: Mapping[str, SwarmService] = field(default_factory=_nothing)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from sidecar.model import COMPOSE_NUMBER, COMPOSE_REPLACE, Container
+from sidecar.model import (
+    COMPOSE_NUMBER,
+    COMPOSE_REPLACE,
+    SWARM_STACK,
+    Container,
+    EngineSnapshot,
+    SwarmService,
+)
 
 _TEMPORARY_NAME = re.compile(r"^[0-9a-f]{12}_(?=.)")
 _SWARM_TASK_NAME = "com.docker.swarm.task.name"
@@ -74,6 +81,36 @@ def workload_of(container: Container) -> Workload:
     return Workload("", "", final_name(container) or container.id[:12])
 
 
+def workload_of_service(service: SwarmService) -> Workload:
+    """Return the workload of a Swarm service's default plan: that of its tasks' containers."""
+    stack = service.labels.get(SWARM_STACK, "").strip()
+    return Workload(stack, service.name.removeprefix(f"{stack}_") if stack else service.name)
+
+
+def without_history(containers: Iterable[Container], snapshot: EngineSnapshot) -> tuple[Container, ...]:
+    """Return the containers of one workload without those of ended Swarm tasks that stand for nothing any more.
+
+    Swarm keeps the containers of some ended tasks as its history. It never starts one again: where the service
+    still belongs here, another task does. So an ended one counts only while none is alive here, and then only
+    when it may have ended for good (a job) or when, on a worker, nobody can tell whether the service has moved.
+    """
+    everything = tuple(containers)
+    ended = {c.id for c in everything if c.has_ended and c.swarm_service}
+    if not ended:
+        return everything
+    alive = tuple(c for c in everything if c.id not in ended)
+    if alive:
+        return alive
+
+    def counts(container: Container) -> bool:
+        service = snapshot.services.get(container.swarm_service)
+        if service is None:
+            return snapshot.swarm != "manager" or not snapshot.services
+        return service.may_end
+
+    return tuple(c for c in everything if counts(c))
+
+
 def slot_of(container: Container) -> str:
     """Return what tells replicas of one workload apart and survives a recreate.
 
@@ -102,11 +139,12 @@ def newest_per_slot(containers: Iterable[Container]) -> tuple[Container, ...]:
     return tuple(newest.values())
 
 
-def _age_key(container: Container) -> tuple[int, bool, bool]:
+def _age_key(container: Container) -> tuple[int, bool, bool, bool]:
     return (
         container.created,
         COMPOSE_REPLACE in container.labels,
         not _TEMPORARY_NAME.match(container.name),
+        not container.has_ended,
     )
 
 

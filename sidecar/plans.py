@@ -11,14 +11,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sidecar import hooks, naming
-from sidecar.backrest_plan import Hook, Plan
+from sidecar import naming
+from sidecar.backrest_plan import Plan
 from sidecar.cron import CronError, normalize, note
 from sidecar.grouping import Grouping
 from sidecar.labels import PlanLabels, parse, parse_volume
 from sidecar.model import Container, EngineSnapshot, Finding, printable
 from sidecar.naming import Workload
 from sidecar.paths import PathRules, View
+from sidecar.plan_hooks import against_stopping, plan_hooks
 from sidecar.plan_paths import PathContext, PathDraft, draft_paths
 from sidecar.protected import protected
 from sidecar.rendering import ConfigView, Owners, RenderedPlan, Rendering
@@ -130,8 +131,11 @@ def render(
     findings += [finding for group in groups for finding in group.findings]
     broken = {workload.key for workload, group in memo.groups.items() if group.broken}
     present = {key for group in groups for key in group.present}
-    if broken:
-        present.update(o.workload for o in owners.values() if o.workload.partition("#")[0] in broken)
+    # A service that is scaled to nothing (by our own hook, say) has no container here, and is no orphan for that.
+    asleep = {naming.workload_of_service(s).key for s in snapshot.services.values() if s.replicas == 0}
+    if broken or asleep:
+        held = broken | asleep
+        present.update(o.workload for o in owners.values() if o.workload.partition("#")[0] in held)
     drafts = [draft for group in groups for draft in group.drafts]
     ids = _assign(drafts, view, owners, settings, findings)
     plans = _finish(drafts, ids, snapshot, view, settings, memo, findings)
@@ -248,12 +252,12 @@ def _finish(
     for draft in drafts:
         plan_id = ids.get(draft.workload.key, "")
         repo = repos.choose(draft.labels.repo, plan_id)
-        guards = tuple(guarded.get(container.id, "") for container in draft.containers) if guarded else ()
-        basis = (plan_id, repo, guards, repos.error, repos.known, plan_id in repos.standing)
+        against = against_stopping(draft.containers, guarded, snapshot) if draft.labels.template else ()
+        basis = (plan_id, repo, against, repos.error, repos.known, plan_id in repos.standing)
         done = before.get(draft.workload)
         if done is None or done.draft is not draft or done.basis != basis:
             found: list[Finding] = []
-            plan = _render_plan(draft, plan_id, repos, guarded, settings, found)
+            plan = _render_plan(draft, plan_id, repos, against, settings, found)
             done = _Finished(draft, basis, plan, tuple(found))
         memo.plans[draft.workload] = done
         findings.extend(done.findings)
@@ -267,7 +271,7 @@ def _render_plan(
     draft: _Draft,
     plan_id: str,
     repos: RepoChoice,
-    guarded: Mapping[str, str],
+    against: Sequence[tuple[str, str]],
     settings: Settings,
     findings: list[Finding],
 ) -> RenderedPlan | None:
@@ -305,7 +309,8 @@ def _render_plan(
                 value=cron,
             )
         )
-    plan_hooks, go_hooks = _hooks(draft, guarded, findings)
+    rendered = plan_hooks(labels, draft.containers, against)
+    findings.extend(rendered.findings)
     plan = Plan(
         id=plan_id,
         repo=repo,
@@ -313,10 +318,10 @@ def _render_plan(
         excludes=draft.paths.excludes,
         cron=cron,
         retention=_retention(name, labels, settings, sources, findings),
-        hooks=plan_hooks,
+        hooks=rendered.hooks,
     )
     names = tuple(sorted(naming.final_name(c) for c in draft.containers))
-    return RenderedPlan(plan, draft.workload.key, names, sources, go_hooks)
+    return RenderedPlan(plan, draft.workload.key, names, sources, rendered.go_hooks)
 
 
 def _retention(
@@ -334,28 +339,6 @@ def _retention(
         )
         findings.append(Finding("keep-inexpressible", text, container=name, label=label, value=parts))
     return labels.keep.policy()
-
-
-def _hooks(
-    draft: _Draft, guarded: Mapping[str, str], findings: list[Finding]
-) -> tuple[tuple[Hook, ...], tuple[str, ...]]:
-    labels = draft.labels
-    names = sorted(naming.final_name(c) for c in draft.containers)
-    go_hooks = hooks.go_tool_commands(
-        labels.start_commands, labels.end_commands, template=labels.template, container=names[0]
-    )
-    if labels.start_commands or labels.end_commands:
-        return hooks.label_hooks(labels.start_commands, labels.end_commands, names), go_hooks
-    if not labels.template:
-        return (), go_hooks
-    reasons = {c.name: guarded[c.id] for c in draft.containers if c.id in guarded}
-    if reasons:
-        name, why = next(iter(reasons.items()))
-        text = f"{name}: the stop/start template is refused, since {why}; its plan is written without it"
-        label = labels.sources.get("template", "backrest.hooks.template")
-        findings.append(Finding("template-refused", text, container=name, label=label))
-        return (), go_hooks
-    return hooks.template_hooks(hooks.stop_script(names), hooks.start_script(names)), go_hooks
 
 
 def skipped(findings: Iterable[Finding]) -> Sequence[Finding]:

@@ -1,0 +1,97 @@
+"""The hooks of one plan: what labels ask for, and who must not be stopped or cannot be. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sidecar import hooks, naming
+from sidecar.backrest_plan import Hook
+from sidecar.labels import PlanLabels
+from sidecar.model import Container, EngineSnapshot, Finding
+
+
+@dataclass(frozen=True, slots=True)
+class PlanHooks:
+    """Hooks as they are to be written.
+
+    Attributes:
+        hooks: Start before end; the template's start hook first.
+        go_hooks: What the Go tool would have rendered from the same labels, to recognise its hooks.
+        findings: Why there is no template.
+    """
+
+    hooks: tuple[Hook, ...] = ()
+    go_hooks: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+
+def against_stopping(
+    containers: Sequence[Container], guarded: Mapping[str, str], snapshot: EngineSnapshot
+) -> tuple[tuple[str, str], ...]:
+    """Return (name, reason) for each container of a workload that no template may stop.
+
+    Args:
+        containers: The workload's containers.
+        guarded: Container id → reason, see ``protected.protected``.
+        snapshot: For the swarm's services.
+    """
+    found = [(c.name, guarded[c.id]) for c in containers if c.id in guarded]
+    for service in services_of(containers):
+        why = against_scaling(service, snapshot)
+        if why:
+            found.append((service, why))
+    return tuple(found)
+
+
+def against_scaling(service: str, snapshot: EngineSnapshot) -> str:
+    """Return why a Swarm service cannot be scaled to nothing and back from this engine; empty when it can.
+
+    Args:
+        service: Its full name.
+        snapshot: The engine.
+    """
+    what = "it is a Swarm service, which must be scaled down since Swarm replaces a task that is stopped"
+    if snapshot.swarm == "worker":
+        return f"{what}, and this engine is a worker: only a manager can scale"
+    known = snapshot.services.get(service)
+    if known is None:
+        return f"{what}, and this engine does not tell about services"
+    if known.mode != "replicated":
+        return f"{what}, and its mode is {known.mode}: only a replicated service has a scale"
+    return ""
+
+
+def services_of(containers: Sequence[Container]) -> tuple[str, ...]:
+    """Return the full names of the Swarm services whose tasks these containers are."""
+    return tuple(sorted({c.swarm_service for c in containers if c.swarm_service}))
+
+
+def plan_hooks(
+    labels: PlanLabels, containers: Sequence[Container], against: Sequence[tuple[str, str]]
+) -> PlanHooks:
+    """Return the hooks of one plan.
+
+    Args:
+        labels: The plan's labels.
+        containers: The workload's containers.
+        against: What :func:`against_stopping` said.
+    """
+    names = sorted(naming.final_name(c) for c in containers)
+    go_hooks = hooks.go_tool_commands(
+        labels.start_commands, labels.end_commands, template=labels.template, container=names[0]
+    )
+    if labels.start_commands or labels.end_commands:
+        return PlanHooks(hooks.label_hooks(labels.start_commands, labels.end_commands, names), go_hooks)
+    if not labels.template:
+        return PlanHooks((), go_hooks)
+    if against:
+        name, why = against[0]
+        text = f"{name}: the stop/start template is refused, since {why}; its plan is written without it"
+        label = labels.sources.get("template", "backrest.hooks.template")
+        owner = names[0] if any(c.swarm_service == name for c in containers) else name
+        return PlanHooks((), go_hooks, (Finding("template-refused", text, container=owner, label=label),))
+    services = services_of(containers)
+    single = sorted(naming.final_name(c) for c in containers if not c.swarm_service)
+    scripts = hooks.stop_script(single, services), hooks.start_script(single, services)
+    return PlanHooks(hooks.template_hooks(*scripts), go_hooks)
