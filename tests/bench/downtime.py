@@ -1,0 +1,87 @@
+"""backup-once: for how long containers are down, beside how long the backup itself takes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import orjson
+
+from tests.bench.figures import Figure, figure
+from tests.bench.world import RawEngine
+from tests.engine.backup_rig import QUIESCE, Site
+from tests.engine.harness import TestEngine
+from tests.rcb_standin import image
+
+CONTAINERS = 20
+SLACK = 1.0
+"""Seconds above the backup and the slowest stop and start that are allowed."""
+
+
+def downtime(engine: TestEngine, folder: Path) -> Iterator[Figure]:
+    """Give the time between the first stop and the last start with independent containers."""
+    image.make(engine)
+    site = Site(engine, folder)
+    site.init()
+    for number in range(CONTAINERS):
+        site.service(f"s{number:02d}", QUIESCE)
+    began = time.time() - 1
+    outcome = site.run(site.options())
+    events = _events(engine, began)
+    expected = {f"shop-s{number:02d}-1" for number in range(CONTAINERS)}
+    if set(outcome.summary.downtime) != expected:
+        raise RuntimeError(f"not all were taken down: {outcome.summary}")
+    # A stop begins with the engine's `kill`, an operation's end is the event of its success.
+    mine = [event for event in events if _name(event) in expected]
+    killed = {_name(e): _at(e) for e in reversed(mine) if e["Action"] == "kill"}
+    died = {_name(e): _at(e) for e in mine if e["Action"] == "die"}
+    started = {_name(e): _at(e) for e in mine if e["Action"] == "start"}
+    others = [e for e in events if _name(e) not in expected]
+    backup_from = min(_at(e) for e in others if e["Action"] == "create")
+    backup_to = max(_at(e) for e in others if e["Action"] in {"die", "destroy"})
+    backup = backup_to - backup_from
+    slowest_stop = max(died[name] - killed[name] for name in expected)
+    slowest_start = _slowest_start(engine, sorted(expected))
+    down = max(started.values()) - min(killed.values())
+    yield figure(
+        "backup-once",
+        f"first stop to last start, {CONTAINERS} independent containers",
+        down,
+        "s",
+        floor=backup,
+        floor_name="the backup itself",
+        budget=backup + slowest_stop + slowest_start + SLACK,
+        rule="backup + slowest stop + slowest start + 1 s",
+        note=f"slowest stop {slowest_stop:.2f} s, one start alone {slowest_start:.2f} s",
+    )
+
+
+def _slowest_start(engine: TestEngine, names: list[str]) -> float:
+    """Return the slowest of single starts, one after the other, of three of the containers."""
+    slowest = 0.0
+    with RawEngine(engine.socket) as raw:
+        for name in names[:3]:
+            raw.bytes_of("POST", f"/containers/{name}/stop?t=1")
+            began = time.perf_counter()
+            raw.bytes_of("POST", f"/containers/{name}/start")
+            slowest = max(slowest, time.perf_counter() - began)
+    return slowest
+
+
+def _events(engine: TestEngine, since: float) -> list[dict[str, Any]]:
+    filters = orjson.dumps({"type": ["container"], "event": ["create", "kill", "die", "start", "destroy"]})
+    query = f"since={since:.3f}&until={time.time():.3f}&filters={quote(filters.decode())}"
+    with RawEngine(engine.socket) as raw:
+        lines = raw.bytes_of("GET", f"/events?{query}").splitlines()
+    return [orjson.loads(line) for line in lines if line.strip()]
+
+
+def _name(event: dict[str, Any]) -> str:
+    return str(event["Actor"]["Attributes"].get("name", ""))
+
+
+def _at(event: dict[str, Any]) -> float:
+    return float(event["timeNano"]) / 1e9
