@@ -33,6 +33,7 @@ class Announcer:
         self._faults: frozenset[str] = frozenset()
         self._notes: frozenset[str] = frozenset()
         self._trouble = ""
+        self._usable = False
         self._repo = ("", "")
         self._shown: list[tuple[str, ChangeKind, tuple[str, ...]]] | None = None
 
@@ -57,16 +58,21 @@ class Announcer:
     def config_unusable(self, error: Exception) -> None:
         """There is no config.json to work with."""
         text = str(error)
-        if text != self._trouble:
+        if not self._usable and getattr(error, "kind", "") == "missing":
+            # A fresh Backrest makes the file at its first save; waiting for that is no failure.
+            if text != self._trouble:
+                log.info("config.waiting", reason=text)
+        elif text != self._trouble:
             log.error("config.unusable", reason=text)
         self._trouble = text
-        if self._board is not None:
+        if self._board is not None and (self._usable or getattr(error, "kind", "") != "missing"):
             self._board.failed(text)
 
     def rendered(self, rendering: Rendering) -> None:
         """A pass was made: name what is new or different in it."""
+        self._usable = True
         if self._trouble:
-            log.info("engine.recovered", after=self._trouble)
+            log.info("reconcile.recovered", after=self._trouble)
             if self._board is not None:
                 self._board.recovered()
         self._trouble = ""

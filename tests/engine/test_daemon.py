@@ -104,7 +104,7 @@ def test_config_that_comes_later_is_waited_for(engine: TestEngine, config: Path)
     config.unlink()
     engine.run_container("web", ENABLED, ["web_data:/data"], start=False)
     with daemon(engine, config) as sidecar:
-        sidecar.wait_for("config.unusable")
+        sidecar.wait_for("config.waiting")
         write_config(config)
         within(lambda: "backrest_sidecar_web" in plans_in(config), 5.0)
 
