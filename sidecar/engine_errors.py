@@ -88,6 +88,12 @@ def from_status(status: int, body: bytes, method: str, path: str) -> EngineError
             f"the engine refuses the API version{said}",
             "unset DOCKER_API_VERSION, it is negotiated",
         )
+    if status == 400 and b"HTTPS server" in body:
+        return EngineError(
+            "protocol",
+            "the engine speaks TLS, this sidecar does not",
+            "set DOCKER_TLS_VERIFY=1 and DOCKER_CERT_PATH",
+        )
     if status in {408, 504}:
         return EngineError("timeout", f"{what} timed out behind a proxy{said}")
     if status in {502, 503} and "swarm" not in said:
@@ -115,9 +121,7 @@ def from_exception(error: BaseException, host: str) -> EngineError:
         if isinstance(cause, EngineError):
             return cause
     names = {type(c).__name__ for c in causes}
-    for cause in causes:
-        if isinstance(cause, OSError) and cause.errno in _BY_ERRNO:
-            return _from_errno(cause.errno, host)
+    # First, for an SSL error is an OSError too, with a number of OpenSSL's in the place of errno.
     if names & {"SSLError", "SSLCertVerificationError", "CertificateError", "TLSParameterError"}:
         why = printable(str(causes[-1]))
         return EngineError(
@@ -125,6 +129,9 @@ def from_exception(error: BaseException, host: str) -> EngineError:
             f"TLS with {host} failed: {why}",
             "check DOCKER_CERT_PATH (ca.pem, cert.pem, key.pem), DOCKER_TLS_VERIFY and the name in the certificate",
         )
+    for cause in causes:
+        if isinstance(cause, OSError) and cause.errno in _BY_ERRNO:
+            return _from_errno(cause.errno, host)
     if names & {"gaierror", "NameResolutionError"}:
         return EngineError("unreachable", f"the name in {host} cannot be resolved", "check DOCKER_HOST")
     if names & {"ReadTimeoutError", "ReadTimeout", "ConnectTimeoutError", "ConnectTimeout", "TimeoutError"}:
@@ -154,8 +161,8 @@ _BY_ERRNO = frozenset({
 
 def _from_errno(code: int, host: str) -> EngineError:
     path = host.removeprefix("unix://") if host.startswith("unix://") else ""
-    if code in {errno.EACCES, errno.EPERM}:
-        return EngineError("denied", f"no permission for the engine socket {path or host}", _who_may(path))
+    if code in {errno.EACCES, errno.EPERM} and path:
+        return EngineError("denied", f"no permission for the engine socket {path}", _who_may(path))
     if code in {errno.ENOENT, errno.ENOTDIR}:
         return EngineError(
             "unreachable",

@@ -176,6 +176,7 @@ class Connection:
                 timeout=(connect, read_timeout),
                 stream=True,
                 allow_redirects=False,
+                verify=client.verify,  # said again, or REQUESTS_CA_BUNDLE would win over DOCKER_CERT_PATH
             )
         except (requests.RequestException, OSError, docker.errors.DockerException) as error:
             self.drop()

@@ -175,9 +175,16 @@ class Operations:
     def create(self, spec: RunSpec, /) -> str:
         """Create a container; return its id. ``not-found`` when the engine does not have the image."""
         params = {"name": spec.name} if spec.name else {}
-        _, body = self._connection.call(
-            "POST", "/containers/create", params, body=creation(spec), timeout=START_TIMEOUT
-        )
+        try:
+            _, body = self._connection.call(
+                "POST", "/containers/create", params, body=creation(spec), timeout=START_TIMEOUT
+            )
+        except EngineError as error:
+            # The engine quotes a variable that it refuses.
+            message = error.message
+            for value in sorted(filter(None, spec.env.values()), key=len, reverse=True):
+                message = message.replace(value, "***")
+            raise EngineError(error.kind, message, error.advice) from None
         return str(engine_decode.loads(body, "/containers/create")["Id"])
 
     def has_image(self, image: str, /) -> bool:

@@ -161,6 +161,15 @@ class TestOperations:
         assert pull.query == {"fromImage": "acme/rcb", "tag": "1"}
         assert fake.talks[-1].method == "DELETE"
 
+    def test_a_refused_variable_is_not_quoted(self, fake: FakeEngine, engine: Engine) -> None:
+        fake.replies["/containers/create"] = refusal(400, "invalid environment variable: =hunter2")
+
+        with pytest.raises(EngineError, match=r"invalid environment variable: =\*\*\*") as caught:
+            engine.create(RunSpec("img", env={"": "hunter2"}))
+
+        assert caught.value.__cause__ is None
+        assert "hunter2" not in str(caught.value)
+
     def test_a_failed_pull_says_why(self, fake: FakeEngine, engine: Engine) -> None:
         fake.replies["/images/create"] = lambda talk: talk.whole(b'{"error":"manifest unknown"}\r\n')
 
