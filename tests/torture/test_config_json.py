@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.faults.contest import contest
-from tests.faults.test_kill import kill_rounds
+from tests.faults.test_kill import apply_rounds, kill_rounds
 
 pytestmark = [pytest.mark.torture, pytest.mark.timeout(900)]
 
@@ -57,3 +57,11 @@ def test_kills_while_an_editor_is_at_work(place: Path, figures: Figures) -> None
     figures({name: found[name] for name in ("rounds", "interrupted", "writes", "kept", "lost", "only_kept")})
     assert (found["lost"], found["leftovers"]) == ([], [])
     assert found["interrupted"] > 0
+
+
+def test_two_hundred_kills_between_stop_and_start(memory: Path, figures: Figures) -> None:
+    found = apply_rounds(memory, 200, seed=20260103, timeout=800)
+    figures({name: found[name] for name in ("rounds", "found_down", "running_in_the_end")})
+    assert found["wrong"] == []
+    assert found["running_in_the_end"] == found["rounds"] == 200
+    assert found["found_down"] > 0
