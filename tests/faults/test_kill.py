@@ -32,14 +32,14 @@ def apply_rounds(directory: Path, count: int, *, seed: int, timeout: float) -> d
 
 
 def test_old_or_new_and_nothing_left(memory: Path) -> None:
-    found = kill_rounds(memory, 60, seed=1, timeout=50)
+    found = kill_rounds(memory, 25, seed=1, timeout=50)
     assert (found["wrong"], found["leftovers"], found["kept"]) == ([], [], 0)
-    assert found["rounds"] == 60
+    assert found["rounds"] == 25
     assert found["writes"] > 0
 
 
 def test_no_edit_is_lost_when_we_are_killed(memory: Path) -> None:
-    found = kill_rounds(memory, 0, seed=2, edits=1000, timeout=50)
+    found = kill_rounds(memory, 0, seed=2, edits=400, timeout=50)
     assert (found["lost"], found["leftovers"]) == ([], [])
     assert found["rounds"] > 0
 
