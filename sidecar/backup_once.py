@@ -12,7 +12,7 @@ import secrets as random
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from sidecar import backup_wishes, env_file, helpers, retention_run
+from sidecar import backup_wishes, env_file, helpers, rcb, retention_run
 from sidecar.backup_job import Findings, Job, ResticError
 from sidecar.backup_options import BackupOptions, volatile
 from sidecar.backup_summary import FAILED, NOTHING, Outcome, Summary, refused_words, sum_up
@@ -153,10 +153,13 @@ class _Run:
             state = self._engine.find(container.id)
             if state is not None:
                 details[container.id] = state
+        guarded = dict(protected(snapshot, options.backrest_container, options.docker_host))
+        if options.kind == "rcb" and options.mode == "pause":
+            guarded |= rcb.must_run(snapshot)
         return plan(
             snapshot,
             selector,
-            protected=protected(snapshot, options.backrest_container, options.docker_host),
+            protected=guarded,
             details=details,
             mode=options.mode,
             timeout=options.quiesce_timeout,

@@ -132,6 +132,7 @@ class Quiescer:
                     self._note(ready, State.STOPPING)
                     for i in ready:
                         del waiting[i]
+                        self._log.info("quiesce.stop", container=self._entries[i].name)
                         self._down_since.setdefault(i, self._monotonic())
                         working[self._submit(self._switch.down, self._entries[i])] = self._entries[i]
                 if not working:
@@ -152,7 +153,7 @@ class Quiescer:
         for entry, result in self._over(working):
             if result.fate is Fate.DOWN:
                 down.append(entry.id)
-                self._log.info("quiesce.stop", container=entry.name, **_because(result))
+                self._log.info("quiesce.stopped", container=entry.name, **_because(result))
             elif result.fate is Fate.GONE:
                 self._down_since.pop(entry.id, None)
                 self._set([entry.id], State.GONE)

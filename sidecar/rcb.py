@@ -171,6 +171,16 @@ def unseen(
     return tuple(out)
 
 
+def must_run(snapshot: EngineSnapshot) -> dict[str, str]:
+    """Return the reason, by container id, for each container that must not be paused while rcb is at work.
+
+    It dumps databases over the network (containers_db.py), and a paused server takes the connection and never
+    answers.
+    """
+    reason = "rcb dumps its database over the network, and would wait for ever for a paused one"
+    return {c.id: reason for c in snapshot.containers if _is_database(c)}
+
+
 def _data(container: Container, options: BackupOptions) -> set[str]:
     rules = PathRules(engine_socket=options.socket_path)
     return {

@@ -135,3 +135,20 @@ def test_the_command_itself_from_end_to_end(site: Site) -> None:
         assert process.returncode == 0, said
     assert "backup-once.complete" in said
     assert [s["paths"] for s in site.snapshots()] == [["/volumes/db"]]
+
+
+def test_an_engine_that_dies_in_the_middle_of_the_backup(own_engine: TestEngine, tmp_path: Path) -> None:
+    image.make(own_engine)
+    site = Site(own_engine, tmp_path)
+    site.init()
+    site.service("db", RCB | QUIESCE)
+    site.add_env(STANDIN_WAIT="60")
+    process = command(site)
+    eventually(
+        lambda: site.states()["shop-db-1"] == "exited" and any("-rcb-" in n for n in site.states()), 60
+    )
+    own_engine.kill9()
+    own_engine.start()
+    said = process.communicate(timeout=120)[0]
+    assert process.returncode == 3, said
+    assert site.states() == {"shop-db-1": "running"}, said

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -419,3 +420,58 @@ def test_a_dry_run_tells_the_whole_order(
     ]
     assert {verb for verb, _ in engine.calls} <= {"snapshot", "find"}
     assert not (tmp_path / "state").exists()
+
+
+def test_one_that_somebody_pauses_or_stops_first_is_not_ours_to_bring_back(
+    engine: FakeEngine, tmp_path: Path
+) -> None:
+    def meddle(fake: FakeEngine, verb: str, name: str) -> None:
+        if verb == "pause":
+            fake.boxes[f"{name}-id"].state = {"web": "paused", "db": "exited"}[name]
+
+    engine.hook = meddle
+    run(engine, tmp_path, mode="pause")
+    assert engine.states() == {"db": "exited", "web": "paused"}
+    assert journal_states(tmp_path) == {}
+
+
+def test_pausing_keeps_what_was_paused_before_as_it_was(engine: FakeEngine, tmp_path: Path) -> None:
+    engine.add(workload("held"), state="paused")
+    run(engine, tmp_path, mode="pause")
+    assert engine.states() == {"db": "running", "web": "running", "held": "paused"}
+    assert verbs(engine, "stop", "start") == []
+
+
+def test_progress_is_told_as_it_happens(
+    engine: FakeEngine, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    run(engine, tmp_path, kind="restic", together=True)
+    told = [
+        r.message
+        for r in caplog.records
+        if not r.message.endswith(".output") and r.message.startswith(("quiesce", "retention", "backup-once"))
+    ]
+    assert told == [
+        "backup-once.begin",
+        "quiesce.stop",
+        "quiesce.stopped",
+        "quiesce.stop",
+        "quiesce.stopped",
+        "quiesce.started",
+        "quiesce.started",
+        "retention.run",
+        "retention.done",
+        "backup-once.complete",
+    ]
+
+
+def test_a_database_that_rcb_dumps_is_not_paused_under_it(engine: FakeEngine, tmp_path: Path) -> None:
+    dumped = workload("mysql")
+    engine.add(replace(dumped, labels={**dumped.labels, "restic-compose-backup.mysql": "true"}))
+    outcome = run(engine, tmp_path, mode="pause")
+    assert "pause mysql" not in verbs(engine, "pause")
+    assert "mysql: rcb dumps its database" in outcome.summary.refused[0]
+    engine.calls.clear()
+    run(engine, tmp_path, mode="pause", kind="restic")
+    assert "pause mysql" in verbs(engine, "pause")
