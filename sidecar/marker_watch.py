@@ -2,7 +2,8 @@
 
 The stop template writes a marker before it stops a container, the start template removes it after the start. When
 Backrest dies, is restarted or skips its end hook in between, marker and stopped container stay. A container that
-is down without a marker was stopped by a person, and stays down.
+is down without a marker was stopped by a person, and stays down. The marker of a Swarm service holds the replicas
+that it had, and it is scaled back to them.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from typing import Literal, Protocol
 from sidecar.backrest import BackrestEngine, locate
 from sidecar.backrest_idle import idle_report
 from sidecar.engine_errors import EngineError
+from sidecar.hooks import SERVICE_PREFIX
 from sidecar.log import Log
-from sidecar.model import Container
+from sidecar.model import Container, SwarmService
 
 Doing = Literal["idle", "gone", "busy"]
 
@@ -26,11 +28,26 @@ NOTHING_THERE = 30.0
 WATCHING = 5.0
 RETRY = 15.0
 LONGEST_RETRY = 300.0
-_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}")
+_NAME = re.compile(rf"(?:{SERVICE_PREFIX})?[a-zA-Z0-9][a-zA-Z0-9_.-]{{0,254}}")
+MOST_REPLICAS = 100_000
+
+
+class Swarm(Protocol):
+    """What is needed of the swarm."""
+
+    def service(self, name: str) -> SwarmService | None:
+        """Return the service of that full name, or None."""
+
+    def scale(self, name: str, replicas: int) -> int:
+        """Set the replicas of a service."""
 
 
 class Engine(BackrestEngine, Protocol):
     """What is needed of the engine."""
+
+    @property
+    def swarm(self) -> Swarm:
+        """The swarm that it is a manager of; asked for services alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +55,7 @@ class Marker:
     """A marker as this process knows it.
 
     Attributes:
-        container: Name of the container, which is the file's.
+        container: The file's name: the container's, or ``service=`` and the service's.
         seen: Monotonic time at which it was first seen; the file's own time depends on a clock that may be set.
         tries: How often a start has failed.
         retry_at: Monotonic time before which it is not tried again.
@@ -185,6 +202,9 @@ class MarkerWatch:
 
     def _work_off(self, marker: Marker) -> None:
         name = marker.container
+        if name.startswith(SERVICE_PREFIX):
+            self._scale_back(marker, name.removeprefix(SERVICE_PREFIX))
+            return
         state = self._engine.find(name)
         if state is None:
             self._forget(name, "the container is gone")
@@ -197,9 +217,7 @@ class MarkerWatch:
         try:
             self._engine.start(state.id)
         except EngineError as error:
-            delay = min(RETRY * 2.0**marker.tries, LONGEST_RETRY)
-            self._markers[name] = Marker(name, marker.seen, marker.tries + 1, self._monotonic() + delay)
-            self._log.error("hooks.start_failed", container=name, reason=str(error), again_in=delay)
+            self._later(marker, error)
             return
         self._log.warn(
             "hooks.started",
@@ -207,6 +225,39 @@ class MarkerWatch:
             reason="a hook stopped it for a backup, and Backrest never started it",
         )
         self._forget(name, "")
+
+    def _scale_back(self, marker: Marker, service: str) -> None:
+        try:
+            found = self._engine.swarm.service(service)
+            if found is None:
+                self._forget(marker.container, "the service is gone")
+                return
+            if found.replicas != 0:
+                self._forget(marker.container, "the service has replicas")
+                return
+            replicas = self._replicas(marker.container)
+            self._engine.swarm.scale(service, replicas)
+        except EngineError as error:
+            self._later(marker, error)
+            return
+        self._log.warn(
+            "hooks.started",
+            service=service,
+            replicas=replicas,
+            reason="a hook scaled it down for a backup, and Backrest never scaled it back",
+        )
+        self._forget(marker.container, "")
+
+    def _replicas(self, name: str) -> int:
+        """Return what the marker says; one, when nobody can read it."""
+        text = (self._directory / name).read_text("ascii", "replace").strip()
+        return min(int(text), MOST_REPLICAS) if text.isascii() and text.isdigit() else 1
+
+    def _later(self, marker: Marker, error: EngineError) -> None:
+        name = marker.container
+        delay = min(RETRY * 2.0**marker.tries, LONGEST_RETRY)
+        self._markers[name] = Marker(name, marker.seen, marker.tries + 1, self._monotonic() + delay)
+        self._log.error("hooks.start_failed", container=name, reason=str(error), again_in=delay)
 
     def _forget(self, name: str, reason: str) -> None:
         (self._directory / name).unlink(missing_ok=True)

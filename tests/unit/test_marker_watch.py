@@ -19,9 +19,28 @@ from sidecar.marker_watch import (
     backrest_doing,
     overdue_markers,
 )
-from sidecar.model import Container
+from sidecar.model import Container, SwarmService
 
 GRACE = 60.0
+
+
+@dataclass
+class Swarm:
+    """Services by name: their replicas, None for a global one."""
+
+    replicas: dict[str, int | None] = field(default_factory=dict)
+    scaled: list[tuple[str, int]] = field(default_factory=list)
+    broken: list[EngineError] = field(default_factory=list)
+
+    def service(self, name: str) -> SwarmService | None:
+        if self.broken:
+            raise self.broken.pop(0)
+        return SwarmService("id", name, replicas=self.replicas[name]) if name in self.replicas else None
+
+    def scale(self, name: str, replicas: int) -> int:
+        self.scaled.append((name, replicas))
+        self.replicas[name] = replicas
+        return 0
 
 
 @dataclass
@@ -33,6 +52,7 @@ class Engine:
     broken: list[EngineError] = field(default_factory=list)
     processes: tuple[Process, ...] | EngineError = ()
     state: str = "running"
+    swarm: Swarm = field(default_factory=Swarm)
 
     def find(self, name: str, /) -> ContainerState | None:
         if name not in self.up:
@@ -225,3 +245,51 @@ def test_a_backrest_that_nobody_can_see_is_not_gone() -> None:
     two = Container("b", "b", labels={**service, "com.docker.compose.project": "b"})
     assert look(found, one) == "busy"
     assert look(Engine(), one, two) == "busy"
+
+
+def marked_service(scene: Scene, replicas: int | None, text: str = "3\n") -> Path:
+    marker = scene.directory / "service=shop_web"
+    marker.write_text(text)
+    scene.engine.swarm.replicas["shop_web"] = replicas
+    return marker
+
+
+@pytest.mark.parametrize(("text", "replicas"), [("3\n", 3), ("", 1), ("many", 1), ("²", 1)])
+def test_a_service_is_scaled_back_to_what_it_had(scene: Scene, text: str, replicas: int) -> None:
+    marker = marked_service(scene, 0, text)
+    scene.after(GRACE - WATCHING)
+    assert scene.engine.swarm.scaled == []
+    scene.after(WATCHING)
+    assert scene.engine.swarm.scaled == [("shop_web", replicas)]
+    assert not marker.exists()
+    assert scene.engine.started == []
+
+
+@pytest.mark.parametrize("replicas", [2, None])
+def test_a_service_that_has_replicas_stays_as_it_is(scene: Scene, replicas: int | None) -> None:
+    marker = marked_service(scene, replicas)
+    scene.after(GRACE + WATCHING)
+    assert scene.engine.swarm.scaled == []
+    assert not marker.exists()
+
+
+def test_a_marker_of_a_service_that_is_gone_is_removed(scene: Scene) -> None:
+    marker = marked_service(scene, 0)
+    scene.engine.swarm.replicas.clear()
+    scene.after(GRACE + WATCHING)
+    assert not marker.exists()
+
+
+def test_a_swarm_that_refuses_is_asked_again(scene: Scene) -> None:
+    marker = marked_service(scene, 0)
+    scene.engine.swarm.broken = [EngineError("conflict", "This node is not a swarm manager")]
+    scene.after(GRACE)
+    assert marker.exists()
+    scene.after(15 + 2 * WATCHING)
+    assert scene.engine.swarm.scaled == [("shop_web", 3)]
+
+
+def test_half_written_markers_of_services_are_none(scene: Scene) -> None:
+    (scene.directory / ".service=shop_web").write_text("3\n")
+    (scene.directory / "other=shop_web").write_text("3\n")
+    assert scene.watch.step() == NOTHING_THERE
