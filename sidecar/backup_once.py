@@ -29,7 +29,7 @@ from sidecar.log import mask, set_secrets
 from sidecar.model import EngineSnapshot
 from sidecar.protected import protected
 from sidecar.quiesce import QuiescePlan, Selector, candidates, plan
-from sidecar.quiescer import QuiesceError
+from sidecar.quiescer import BEAT, QuiesceError
 from sidecar.rcb import RcbError
 from sidecar.rcb_engine import RcbBackup
 from sidecar.recover import Engine as RecoverEngine
@@ -100,6 +100,7 @@ class _Run:
     def run(self) -> Outcome:
         """Do the steps in order."""
         options, log = self._options, self._tools.log
+        self._tools.signals.beat(BEAT)
         leftovers: tuple[str, ...] = ()
         if not options.dry_run:
             leftovers = recover_locked(self._engine, self._journal, self._tools).failed
@@ -253,6 +254,7 @@ class _Run:
     def _bring_back(self, job: Job) -> None:
         """Whatever happened: end what we started, start what we stopped, and drop the journal when that is so."""
         left: tuple[str, ...] = ()
+        self._tools.signals.beat(BEAT)
         try:
             # By the run's id alone: each of ours carries it.
             left = end_all(self._engine, (), self._id, rest=self._tools.rest, monotonic=self._tools.monotonic)

@@ -20,7 +20,9 @@ from sidecar.model import EngineSnapshot
 from sidecar.switch import Fate, Result, Switch, heir_of
 
 TICK = 0.5
-BEAT = 30.0
+BEAT = 600.0
+"""Seconds within which the next sign of life comes. Long on purpose: every engine call has a deadline of its own,
+and a parent that gave up on a slow engine would leave containers down."""
 
 
 class Notes(Protocol):

@@ -17,7 +17,7 @@ from sidecar.helper_end import end_all
 from sidecar.journal import FILE_NAME, Journal, RunInProgressError, RunLock
 from sidecar.journal_book import Book, JournalError, Mode
 from sidecar.log import Log
-from sidecar.quiescer import Quiescer, Signals
+from sidecar.quiescer import BEAT, Quiescer, Signals
 from sidecar.switch import HURRY, Patience, Switch
 
 
@@ -113,6 +113,7 @@ def recover_locked(engine: Engine, journal: Journal, tools: Tools) -> Recovered:
         JournalError: It can neither be read nor be set aside.
     """
     log = tools.log
+    tools.signals.beat(BEAT)
     try:
         book = journal.load()
     except JournalError as error:
