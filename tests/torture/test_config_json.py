@@ -23,13 +23,24 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return memory if request.param == "memory" else tmp_path
 
 
-@pytest.mark.parametrize("role", ["editor", "cached", "in-place"])
-def test_ten_thousand_edits(place: Path, role: str, figures: Figures) -> None:
-    outcome = contest(place, role, 10_000, timeout=800)
+@pytest.mark.parametrize(
+    ("place", "role", "edits"),
+    [
+        ("memory", "editor", 10_000),
+        ("memory", "cached", 10_000),
+        ("memory", "in-place", 10_000),
+        ("disk", "editor", 10_000),
+        ("disk", "cached", 2_000),
+        ("disk", "in-place", 2_000),
+    ],
+    indirect=["place"],
+)
+def test_thousands_of_edits(place: Path, role: str, edits: int, figures: Figures) -> None:
+    outcome = contest(place, role, edits, timeout=800)
     ours = outcome.sidecar
     figures(
         {
-            "edits": 10_000,
+            "edits": edits,
             "lost": len(outcome.lost),
             "only_in_a_kept_version": len(outcome.only_kept),
             "unseen_by_their_author": len(outcome.unseen),
@@ -44,16 +55,18 @@ def test_ten_thousand_edits(place: Path, role: str, figures: Figures) -> None:
     assert ours["writes"] > 0
 
 
-def test_a_thousand_kills(place: Path, figures: Figures) -> None:
-    found = kill_rounds(place, 1000, seed=20260101, timeout=800)
+@pytest.mark.parametrize(("place", "count"), [("memory", 1000), ("disk", 300)], indirect=["place"])
+def test_a_thousand_kills(place: Path, count: int, figures: Figures) -> None:
+    found = kill_rounds(place, count, seed=20260101, timeout=800)
     figures({name: found[name] for name in ("rounds", "interrupted", "writes", "kept")})
     assert (found["wrong"], found["leftovers"], found["kept"]) == ([], [], 0)
-    assert found["rounds"] == 1000
+    assert found["rounds"] == count
     assert found["interrupted"] > 0
 
 
-def test_kills_while_an_editor_is_at_work(place: Path, figures: Figures) -> None:
-    found = kill_rounds(place, 0, seed=20260102, edits=10_000, timeout=800)
+@pytest.mark.parametrize(("place", "edits"), [("memory", 10_000), ("disk", 2_000)], indirect=["place"])
+def test_kills_while_an_editor_is_at_work(place: Path, edits: int, figures: Figures) -> None:
+    found = kill_rounds(place, 0, seed=20260102, edits=edits, timeout=800)
     figures({name: found[name] for name in ("rounds", "interrupted", "writes", "kept", "lost", "only_kept")})
     assert (found["lost"], found["leftovers"]) == ([], [])
     assert found["interrupted"] > 0
