@@ -122,6 +122,10 @@ class Announcer:
             log.info(
                 f"plan.{_PAST.get(change.kind, change.kind)}", plan=change.plan_id, fields=list(change.fields)
             )
+        for change in merge.changes:
+            if "paths" in change.fields and change.before is not None and change.after is not None:
+                old, new = change.before.get("paths"), change.after.get("paths")
+                log.warn("plan.paths_changed", plan=change.plan_id, old=old, new=new)
         for blocked in merge.blocked:
             log.error("plan.blocked", plan=blocked.plan_id, reason=blocked.reason)
 

@@ -14,37 +14,19 @@ from dataclasses import replace
 from sidecar.announce import Announcer
 from sidecar.backrest_api import (
     BackrestApi,
-    BackrestApiError,
     Config,
     apply_plans,
 )
-from sidecar.backrest_config import ConfigError
-from sidecar.config_file import ConfigFile, Contended
-from sidecar.engine_errors import EngineError
-from sidecar.lock import LockError
+from sidecar.config_file import ConfigFile
+from sidecar.failures import FAILURES, told
 from sidecar.log import get_logger
 from sidecar.merge_result import Merge
 from sidecar.messages import Applied, PlansRendered, Report, WriteFailed
-from sidecar.restart import Busy, Restarter
-from sidecar.settings import Settings, SettingsError
-from sidecar.state_store import StateError
-from sidecar.store_errors import StoreError
+from sidecar.restart import Restarter
+from sidecar.settings import Settings
 
 LONGEST_SETTLE = 60.0
 FIRST_RETRY, LONGEST_RETRY = 1.0, 60.0
-
-FAILURES = (
-    ConfigError,
-    StoreError,
-    StateError,
-    LockError,
-    EngineError,
-    BackrestApiError,
-    SettingsError,
-    Contended,
-    Busy,
-)
-"""What may go wrong outside us. Each says what happened, where, and what to do."""
 
 log = get_logger(__name__)
 
@@ -125,13 +107,13 @@ class Applier:
                 yield from self._serve()
                 self._failures, self._said = 0, ""
             except FAILURES as failure:
-                reason, advice = str(failure), getattr(failure, "advice", "")
-                self._report(WriteFailed(wish.number, reason, advice))
+                said = told(failure)
+                self._report(WriteFailed(wish.number, said["reason"], said.get("advice", "")))
                 if not self._patient:
                     raise
-                if reason != self._said:
-                    self._said = reason
-                    log.error("config.write_failed", reason=reason, advice=advice)
+                if said["reason"] != self._said:
+                    self._said = said["reason"]
+                    log.error("config.write_failed", **said)
                 self._failures += 1
                 until = self._clock() + min(LONGEST_RETRY, FIRST_RETRY * 2.0 ** (self._failures - 1))
                 while self._clock() < until and self._wish is wish:

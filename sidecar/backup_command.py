@@ -11,12 +11,12 @@ import time
 from collections.abc import Callable
 
 from sidecar.announce import Announcer
-from sidecar.apply import FAILURES
 from sidecar.backup_options import BackupOptions, parse_mount
 from sidecar.child import ChildSpec
 from sidecar.cli import BAD_USAGE, FAILED
 from sidecar.config_file import ConfigFile
 from sidecar.engine import Engine
+from sidecar.failures import FAILURES, told
 from sidecar.log import get_logger
 from sidecar.settings import Settings
 from sidecar.supervisor import Supervisor, diagnose
@@ -34,7 +34,7 @@ def backup_once(settings: Settings) -> int:
         log.error("backup-once.failed", reason=f"--backup-mount {error}")
         return BAD_USAGE
     except FAILURES as failure:
-        log.error("backup-once.failed", reason=str(failure), advice=getattr(failure, "advice", ""))
+        log.error("backup-once.failed", **told(failure))
         return FAILED
     return _supervised(
         settings,
@@ -61,7 +61,7 @@ def recover(settings: Settings) -> int:
             parts.restarter.must_start()
             started = True
     except FAILURES as failure:
-        log.error("recover.failed", reason=str(failure), advice=getattr(failure, "advice", ""))
+        log.error("recover.failed", **told(failure))
         return FAILED
     code = _supervised(
         settings,
@@ -77,7 +77,7 @@ def _supervised(settings: Settings, spec: Callable[[Engine], ChildSpec]) -> int:
     try:
         engine = Engine(settings.docker_sock)
     except FAILURES as failure:
-        log.error("engine.unusable", reason=str(failure), advice=getattr(failure, "advice", ""))
+        log.error("engine.unusable", **told(failure))
         return FAILED
     return Supervisor([spec(engine)]).run()
 

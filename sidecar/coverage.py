@@ -12,11 +12,11 @@ from dataclasses import asdict, dataclass, field
 
 import orjson
 
-from sidecar.apply import FAILURES
 from sidecar.cli import CHANGED, FAILED
 from sidecar.engine import Engine
 from sidecar.explain import look
 from sidecar.explain_model import Explanation
+from sidecar.failures import FAILURES, told
 from sidecar.log import get_logger
 from sidecar.model import printable
 from sidecar.settings import Settings
@@ -58,7 +58,7 @@ def explain_nodes(settings: Settings, hosts: Sequence[str], *, all_nodes: bool, 
             explanations, own_notes = look(settings.model_copy(update={"docker_sock": host}), engine)
         except FAILURES as failure:
             failed = True
-            log.error("explain.failed", host=printable(host), reason=str(failure))
+            log.error("explain.failed", host=printable(host), **told(failure))
             continue
         notes += [f"{name}: {note}" for note in own_notes]
         for explanation in explanations:

@@ -11,13 +11,13 @@ from typing import Any
 
 import orjson
 
-from sidecar.apply import FAILURES
 from sidecar.backrest_idle import zones_of
 from sidecar.cli import CHANGED, FAILED
 from sidecar.config_file import ConfigFile
 from sidecar.desired import Desired, path_view
 from sidecar.engine import Engine
 from sidecar.explain_model import Clock, Explanation, explain_all
+from sidecar.failures import FAILURES, told
 from sidecar.log import get_logger
 from sidecar.messages import PlansRendered
 from sidecar.model import EngineSnapshot, printable
@@ -47,7 +47,7 @@ def explain(
     try:
         found, notes = look(settings, open_engine(settings))
     except FAILURES as failure:
-        log.error("explain.failed", reason=str(failure), advice=getattr(failure, "advice", ""))
+        log.error("explain.failed", **told(failure))
         return FAILED
     if containers:
         wanted = [e for e in found if containers_match(e, containers)]

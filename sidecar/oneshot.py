@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sidecar.announce import Announcer, summary
-from sidecar.apply import FAILURES
 from sidecar.cli import CHANGED, FAILED, UNCHANGED
 from sidecar.config_file import ConfigFile
 from sidecar.desired import Desired, path_view
+from sidecar.failures import FAILURES, told
 from sidecar.log import get_logger
 from sidecar.messages import Applied, PlansRendered, Report, WriteFailed
 from sidecar.plans import skipped
@@ -35,8 +35,7 @@ def reconcile(settings: Settings) -> int:
             wish = look(settings, engine, parts.file, announcer)
             _drive(parts, wish, stop)
     except FAILURES as failure:
-        advice = getattr(failure, "advice", "")
-        log.error("reconcile.failed", reason=str(failure), advice=advice)
+        log.error("reconcile.failed", **told(failure))
         return FAILED
     return _outcome(settings, wish, reports)
 

@@ -28,6 +28,7 @@ from sidecar.backrest_api import BackrestApi, BackrestApiError, Operation
 from sidecar.config_file import ConfigFile, Written
 from sidecar.engine_errors import EngineError
 from sidecar.engine_types import ContainerState
+from sidecar.failures import Busy
 from sidecar.log import get_logger
 from sidecar.model import Container
 from sidecar.settings import Settings
@@ -42,21 +43,6 @@ log = get_logger(__name__)
 
 Waits = Generator[float, None, "Restarted"]
 """Yields monotonic times at which to be called again."""
-
-
-class Busy(Exception):
-    """Backrest stayed busy for ``--apply-max-wait``; nothing was written, the wish stands.
-
-    Attributes:
-        reason: What it was doing.
-    """
-
-    def __init__(self, reason: str, waited: float) -> None:
-        super().__init__(
-            f"Backrest was not idle within {waited:.0f} s ({reason}); nothing was written. "
-            "Run again later, raise --apply-max-wait, or use --backrest-url, which needs no restart."
-        )
-        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,10 @@ from typing import Any
 
 from sidecar import backrest_config
 from sidecar.announce import Announcer
-from sidecar.apply import FAILURES
 from sidecar.cli import CHANGED, FAILED
 from sidecar.config_file import ConfigFile, Written
 from sidecar.engine import Engine
+from sidecar.failures import FAILURES, told
 from sidecar.log import get_logger
 from sidecar.merge_result import Merge
 from sidecar.oneshot import stopping
@@ -43,7 +43,7 @@ def restore_config(settings: Settings, *, version: str | None = None, list_only:
             assert parts.restarter is not None  # noqa: S101  # an engine was given
             owed = _put_back(parts.restarter, parts.file, data, stop)
     except FAILURES as failure:
-        log.error("config.restore_failed", reason=str(failure), advice=getattr(failure, "advice", ""))
+        log.error("config.restore_failed", **told(failure))
         return FAILED
     except LookupError as error:  # read_undo: no such version
         log.error("config.restore_failed", reason=str(error.args[0]), advice="see restore-config --list")

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sidecar.apply import FAILURES, Applier
+from sidecar.apply import Applier
 from sidecar.child import Context
+from sidecar.failures import FAILURES
 from sidecar.log import get_logger
 from sidecar.mailbox import Mailbox
 from sidecar.messages import PlansRendered, Stop

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sidecar.engine_errors import EngineError
-from sidecar.restart import Busy
+from sidecar.failures import Busy
 from tests.unit.builders import container
 from tests.unit.stage import CONFIG, Stage
 
