@@ -124,8 +124,12 @@ class Announcer:
             )
         for change in merge.changes:
             if "paths" in change.fields and change.before is not None and change.after is not None:
-                old, new = change.before.get("paths"), change.after.get("paths")
-                log.warn("plan.paths_changed", plan=change.plan_id, old=old, new=new)
+                log.warn(
+                    "plan.paths_changed",
+                    plan=change.plan_id,
+                    old=change.before.get("paths"),
+                    new=change.after.get("paths"),
+                )
         for blocked in merge.blocked:
             log.error("plan.blocked", plan=blocked.plan_id, reason=blocked.reason)
 
