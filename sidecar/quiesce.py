@@ -172,10 +172,11 @@ def plan(
         _add_guests(snapshot.containers, chosen, details, protected, choice)
     hosts = network_hosts(snapshot.containers)
     order, cut = needs(snapshot.containers, chosen)
+    position = {i: number for number, i in enumerate(order)}
     targets = tuple(
         Target(
             container=chosen[i],
-            needs=tuple(n for n in order if n in order[i]),
+            needs=tuple(sorted(order[i], key=position.__getitem__)),
             grace=_grace(details[i], timeout),
             why=choice.why.get(i, ""),
             host=hosts[i] if hosts.get(i) in chosen and mode == "stop" else "",

@@ -201,8 +201,8 @@ def test_every_spelling_of_depends_on(label: str, services: tuple[str, ...]) -> 
 
 
 def test_a_chain_longer_than_the_stack() -> None:
-    chain = [box(f"s{i}", f"s{i + 1}") for i in range(3000)] + [box("s3000")]
-    assert names(look(*chain))[0] == "s3000"
+    chain = [box(f"s{i}", f"s{i + 1}") for i in range(1200)] + [box("s1200")]
+    assert names(look(*chain))[0] == "s1200"
 
 
 @given(edges=st.lists(st.tuples(st.integers(0, 7), st.integers(0, 7)), max_size=30))
