@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -17,14 +18,15 @@ from sidecar.quiesce import QuiescePlan, Selector, candidates, plan
 QUIESCE = Selector.parse("backrest.quiesce=true")
 
 
-def box(name: str, *depends: str, label: str | None = "true", **fields: object) -> Container:
-    labels = {"com.docker.compose.project": "shop", "com.docker.compose.service": name}
+def box(
+    name: str, *depends: str, label: str | None = "true", labels: dict[str, str] | None = None, **fields: Any
+) -> Container:
+    wanted = {"com.docker.compose.project": "shop", "com.docker.compose.service": name}
     if label is not None:
-        labels["backrest.quiesce"] = label
+        wanted["backrest.quiesce"] = label
     if depends:
-        labels["com.docker.compose.depends_on"] = ",".join(depends)
-    labels |= fields.pop("labels", {})  # type: ignore[arg-type]  # a mapping, as the tests below give it
-    return Container(id=f"{name}-id", name=name, labels=labels, **fields)  # type: ignore[arg-type]  # as above
+        wanted["com.docker.compose.depends_on"] = ",".join(depends)
+    return Container(id=f"{name}-id", name=name, labels={**wanted, **(labels or {})}, **fields)
 
 
 def look(
