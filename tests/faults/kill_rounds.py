@@ -20,8 +20,8 @@ import orjson
 from tests.faults.contest import child, finish, judge
 from tests.faults.two_writers import EMPTY, OURS, Sidecar
 
-LONGEST = 0.04
-"""Seconds until the kill, at most: some ten writes."""
+LONGEST = 0.08
+"""Seconds until the kill, at most: some writes, after the start."""
 
 
 def run_child(directory: Path) -> NoReturn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ from sidecar import undo
 from sidecar.config_store import ConfigStore
 from sidecar.fingerprint import MAX_BYTES, load
 from sidecar.store_errors import Changed, ConfigUnreadable, NotWritable
+from tests.faults.scripted_fs import ScriptedFs
 
 OLD = b'{"version": 6}'
 NEW = b'{"version": 6, "plans": []}'
@@ -322,6 +324,22 @@ def test_names_of_copies() -> None:
     assert name == "config.json.sidecar.19700101T000000.001Z"
     assert undo.new_name([name], path, 0.0, kept=True) == "config.json.sidecar.19700101T000000.002Z.kept"
     assert undo.listing(["config.json.sidecar.20261399T000000.000Z"], path) == ()
+
+
+def test_without_the_exchange_it_is_said_once(path: Path) -> None:
+    fs = ScriptedFs(no_exchange=errno.EINVAL)
+    store = ConfigStore(path, mode=None, state_dir=path.parent / "state", clock=Clock(), fs=fs)
+    assert store.exchange_supported is None
+    done = store.replace(NEW, store.read().fingerprint)
+    assert "cannot exchange two files" in done.notes[0]
+    assert store.exchange_supported is False
+    assert done.undo is not None
+    assert (done.undo.read_bytes(), stat.S_IMODE(done.undo.stat().st_mode)) == (OLD, 0o600)
+    again = store.replace(OLD, done.fingerprint)
+    assert again.notes == ()
+    assert fs.calls.count("exchange") == 1
+    assert path.read_bytes() == OLD
+    assert list(path.parent.glob(".config.json*")) == []
 
 
 def test_a_payload_is_handed_out_until_it_is_settled(path: Path) -> None:
