@@ -148,6 +148,7 @@ class Helpers:
         self._journal.helper(name)
         spec = replace(spec, name=name, labels={**spec.labels, RUN_LABEL: self._run})
         lines: deque[str] = deque(maxlen=KEPT_LINES)
+        follower: Follower | None = None
         try:
             start = self._executor.submit(self._engine.create_and_start, spec)
             wait((start,), timeout=STARTING)
@@ -161,9 +162,10 @@ class Helpers:
                 end, f"{purpose} was running", partial(watch, container) if watch else None
             )
             wait((output,), timeout=LAST_OUTPUT)
-            follower.close()
             return Ended(code, tuple(lines))
         finally:
+            if follower is not None:
+                follower.close()
             names = (name, *self._adopted)
             self._adopted.clear()
             left = end_all(self._engine, names, self._run, rest=self._rest, monotonic=self._monotonic)
