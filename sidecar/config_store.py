@@ -234,7 +234,9 @@ class ConfigStore:
                 recovered.kept,
                 recovered.payload,
             )
-        return recovered.notes
+        return (
+            recovered.notes[1:] if recovered.written else recovered.notes
+        )  # the first tells of our own write
 
     def _make_state_dir(self) -> None:
         self._state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)

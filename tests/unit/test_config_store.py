@@ -1,38 +1,19 @@
-"""config.json on a real disk, without faults: reading, replacing, links, previous versions."""
+"""config.json on a real disk, without faults: reading, replacing, links."""
 
 from __future__ import annotations
 
 import errno
 import os
 import stat
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from sidecar import undo
 from sidecar.config_store import ConfigStore
 from sidecar.fingerprint import MAX_BYTES, load
 from sidecar.store_errors import Changed, ConfigUnreadable, NotWritable
 from tests.faults.scripted_fs import ScriptedFs
-
-OLD = b'{"version": 6}'
-NEW = b'{"version": 6, "plans": []}'
-NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, UTC).timestamp()
-
-
-class Clock:
-    """A clock that a test sets."""
-
-    def __init__(self, now: float = NOW) -> None:
-        self.now = now
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def store_on(path: Path, *, mode: int | None = 0o644, clock: Clock | None = None) -> ConfigStore:
-    return ConfigStore(path, mode=mode, state_dir=path.parent / ".backrest-sidecar", clock=clock or Clock())
+from tests.unit.stores import NEW, OLD, Clock, store_on
 
 
 @pytest.fixture
@@ -40,12 +21,6 @@ def path(tmp_path: Path) -> Path:
     path = tmp_path / "config.json"
     path.write_bytes(OLD)
     return path
-
-
-def age(path: Path, seconds: int = 3600) -> None:
-    """Give a file stamps of long ago, as far as a program can."""
-    then = path.stat().st_mtime_ns - seconds * 10**9
-    os.utime(path, ns=(then, then))
 
 
 def test_read(path: Path) -> None:
@@ -264,75 +239,12 @@ def test_a_state_directory_that_cannot_be_made(path: Path) -> None:
     assert path.read_bytes() == OLD
 
 
-def test_the_newest_ten_are_kept_and_nobody_elses(path: Path) -> None:
-    clock = Clock()
-    store = store_on(path, clock=clock)
-    foreign = [
-        path.with_name(name)
-        for name in (
-            "config.json.bak.2020-01-01-00-00-00",
-            "config.json.sidecar.mine",
-            "config.json.sidecar.20200101T000000.000Z.kept",
-            "config.json.sidecar.20200101T000000Z",
-            "other.json.sidecar.20200101T000000.000Z",
-        )
-    ]
-    for file in foreign:
-        file.write_bytes(b"not ours")
-    for number in range(13):
-        clock.now += 60
-        store.replace(b'{"modno": %d}' % number, store.read().fingerprint)
-        store.settle()
-    ours = [copy for copy in store.list_undo() if not copy.kept]
-    assert [copy.path.read_bytes() for copy in ours] == [b'{"modno": %d}' % n for n in range(11, 1, -1)]
-    assert all(file.read_bytes() == b"not ours" for file in foreign)
-
-
-def test_a_clock_that_is_set_back_loses_no_copy(path: Path) -> None:
-    clock = Clock()
-    store = store_on(path, clock=clock)
-    for number in range(4):
-        store.replace(b'{"modno": %d}' % number, store.read().fingerprint)
-        store.settle()
-        clock.now -= 86_400 * number
-    contents = [copy.path.read_bytes() for copy in store.list_undo()]
-    assert contents == [b'{"modno": 2}', b'{"modno": 1}', b'{"modno": 0}', OLD]
-    assert [copy.label for copy in store.list_undo()][:2] == ["20260102T030405.681Z", "20260102T030405.680Z"]
-
-
-def test_read_undo(path: Path) -> None:
-    clock = Clock()
-    store = store_on(path, clock=clock)
-    with pytest.raises(LookupError, match="no previous version"):
-        store.read_undo()
-    for number in range(3):
-        store.replace(b'{"modno": %d}' % number, store.read().fingerprint)
-        store.settle()
-        clock.now += 60
-    assert store.read_undo()[1] == b'{"modno": 1}'
-    copy, raw = store.read_undo("20260102T030505")
-    assert (raw, copy.time) == (b'{"modno": 0}', datetime(2026, 1, 2, 3, 5, 5, 678000, UTC))
-    with pytest.raises(LookupError, match=r"fits several .*20260102T030605.678Z"):
-        store.read_undo("2026")
-    with pytest.raises(LookupError, match=r"is called '1999'"):
-        store.read_undo("1999")
-
-
-def test_names_of_copies() -> None:
-    path = Path("config.json")
-    name = undo.new_name([], path, 0.0015)
-    assert name == "config.json.sidecar.19700101T000000.001Z"
-    assert undo.new_name([name], path, 0.0, kept=True) == "config.json.sidecar.19700101T000000.002Z.kept"
-    assert undo.listing(["config.json.sidecar.20261399T000000.000Z"], path) == ()
-
-
 def test_without_the_exchange_it_is_said_once(path: Path) -> None:
     fs = ScriptedFs(no_exchange=errno.EINVAL)
     store = ConfigStore(path, mode=None, state_dir=path.parent / "state", clock=Clock(), fs=fs)
-    assert store.exchange_supported is None
     done = store.replace(NEW, store.read().fingerprint)
     assert "cannot exchange two files" in done.notes[0]
-    assert store.exchange_supported is False
+    assert not store.exchange_supported
     assert done.undo is not None
     assert (done.undo.read_bytes(), stat.S_IMODE(done.undo.stat().st_mode)) == (OLD, 0o600)
     again = store.replace(OLD, done.fingerprint)
@@ -340,47 +252,3 @@ def test_without_the_exchange_it_is_said_once(path: Path) -> None:
     assert fs.calls.count("exchange") == 1
     assert path.read_bytes() == OLD
     assert list(path.parent.glob(".config.json*")) == []
-
-
-def test_a_payload_is_handed_out_until_it_is_settled(path: Path) -> None:
-    store = store_on(path)
-    assert not store.recover().written
-    store.replace(NEW, store.read().fingerprint, {"owners": {"ä": 1}})
-    for _ in range(2):
-        recovered = store_on(path).recover()
-        assert (recovered.written, recovered.payload) == (True, {"owners": {"ä": 1}})
-        assert "its work is finished" in recovered.notes[0]
-    store.settle()
-    recovered = store_on(path).recover()
-    assert (recovered.written, recovered.payload, recovered.notes) == (False, {}, ())
-
-
-def test_a_write_of_a_killed_sidecar_is_told_before_the_next_one(path: Path) -> None:
-    killed, alive = store_on(path), store_on(path)
-    mark = killed.replace(NEW, killed.read().fingerprint, {"owners": ["theirs"]}).fingerprint
-    with pytest.raises(Changed) as caught:
-        alive.replace(OLD, mark)
-    assert caught.value.payload == {"owners": ["theirs"]}
-    alive.replace(OLD, mark)
-    assert path.read_bytes() == OLD
-
-
-@pytest.mark.parametrize("damage", [b"", b"{}", b"0" * 32 + b"\n{}", b"\xff\n\xff"])
-def test_a_damaged_intent_record_counts_as_none(path: Path, damage: bytes) -> None:
-    store = store_on(path)
-    store.replace(NEW, store.read().fingerprint)
-    (path.parent / ".backrest-sidecar" / "write-intent").write_bytes(damage)
-    assert not store_on(path).recover().written
-    assert path.read_bytes() == NEW
-
-
-def test_unknown_leftovers_are_kept_and_said(path: Path) -> None:
-    swap = path.with_name(".config.json.sidecar-swap.0123")
-    swap.write_bytes(b"somebody's")
-    path.with_name(".config.json.sidecar-new.0123").write_bytes(b"half of ou")
-    recovered = store_on(path).recover()
-    (kept,) = recovered.kept
-    assert (kept.read_bytes(), stat.S_IMODE(kept.stat().st_mode)) == (b"somebody's", 0o600)
-    assert str(kept) in recovered.notes[0]
-    assert recovered.removed == 1
-    assert sorted(entry.name for entry in path.parent.iterdir()) == ["config.json", kept.name]
