@@ -27,8 +27,10 @@ class Announcer:
 
     def __init__(self, board: StatusBoard | None = None) -> None:
         self._board = board
+        self._rendered: Rendering | None = None
         self._plans: dict[str, RenderedPlan] = {}
         self._findings: frozenset[Finding] = frozenset()
+        self._merged: Merge | None = None
         self._merge_findings: frozenset[Finding] = frozenset()
         self._faults: frozenset[str] = frozenset()
         self._notes: frozenset[str] = frozenset()
@@ -78,6 +80,9 @@ class Announcer:
         self._trouble = ""
         if self._board is not None:
             self._board.rendered(rendering)
+        if rendering is self._rendered:
+            return
+        self._rendered = rendering
         self._default_repo(rendering)
         plans = {plan.plan.id: plan for plan in rendering.plans}
         for plan_id, plan in plans.items():
@@ -90,6 +95,9 @@ class Announcer:
 
     def merged(self, merge: Merge) -> None:
         """A merge was looked at: name the faults and skips that are new."""
+        if merge is self._merged:
+            return
+        self._merged = merge
         say_findings(finding for finding in merge.findings if finding not in self._merge_findings)
         self._merge_findings = frozenset(merge.findings)
         faults = {fault.where: fault for fault in merge.preexisting}

@@ -7,15 +7,17 @@ remembered: a pass over an unchanged world parses nothing and merges nothing.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from sidecar import backrest_config
 from sidecar.backrest_config import ConfigError
+from sidecar.config_secrets import secrets_of
 from sidecar.config_store import ConfigStore
 from sidecar.desired import Desired
+from sidecar.failures import Contended
 from sidecar.fingerprint import Fingerprint, Loaded
 from sidecar.log import get_logger, set_secrets
 from sidecar.merge import merge_checked, plan_digest
@@ -27,6 +29,7 @@ from sidecar.state import Options, Owed, State, StateUnusable, from_json, to_jso
 from sidecar.state_store import FILE as STATE_FILE
 from sidecar.state_store import StateStore
 from sidecar.store_errors import Changed, ConfigUnreadable, NotWritable
+from sidecar.validation import Checked
 
 ATTEMPTS = 50
 """Fresh starts after another writer got in between, before giving up for this time. Each takes milliseconds."""
@@ -36,10 +39,6 @@ KEEP_LAST_N_SINCE = (1, 9, 0)
 (backrest: issue 777)."""
 
 log = get_logger(__name__)
-
-
-class Contended(Exception):
-    """Other programs kept writing config.json all the time; nothing of theirs or ours is lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +65,17 @@ class Written:
     changed: bool
     before: bytes | None = None
     digests: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Tried:
+    """The last merge, and all that it was made from."""
+
+    fingerprint: Fingerprint
+    asked: Rendering
+    rendering: Rendering
+    state: State
+    merge: Merge
 
 
 class ConfigFile:
@@ -100,7 +110,8 @@ class ConfigFile:
         self._current: Current | None = None
         self._desired = Desired(settings)
         self._rendered: Rendering | None = None
-        self._tried: tuple[Fingerprint, Rendering, State, Merge] | None = None
+        self._tried: _Tried | None = None
+        self._checked = Checked()
         self._noted: set[str] = set()
 
     def recover(self) -> None:
@@ -174,6 +185,22 @@ class ConfigFile:
             data, rendering, state.owners, self._options(state, raise_modno=False), self._now()
         )
 
+    def remember(self, wish: PlansRendered) -> Merge:
+        """Save what a merge that changes nothing says of owners and absences. Never writes config.json.
+
+        Returns:
+            The merge. When it does change something after all, somebody wrote in between; nothing was saved.
+
+        Raises:
+            ConfigError, ConfigUnreadable, StateError, LockError: Nothing was saved.
+        """
+        with self.store.lock(self._wait):
+            current, state = self.current(), self.state()
+            merge = self._merge(current, state, wish, raise_modno=False)
+            if not merge.changed:
+                self.save(self._state_after(state, merge, wish))
+        return merge
+
     def write(self, wish: PlansRendered, *, raise_modno: bool = False) -> Written:
         """Merge a wish into the file as it stands and replace it; start over when somebody else wrote meanwhile.
 
@@ -185,22 +212,23 @@ class ConfigFile:
             ConfigError, ConfigUnreadable, NotWritable, StateError, LockError: The file is as it was.
             Contended: It was, each time, another one than we had read.
         """
+        if (known := self._nothing_to_do(wish)) is not None:
+            return Written(known, changed=False)
         with self.store.lock(self._wait):
             for _ in range(ATTEMPTS):
                 current, state = self.current(), self.state()
                 merge = self._merge(current, state, wish, raise_modno=raise_modno)
                 after = self._state_after(state, merge, wish)
                 if not merge.changed:
-                    self.save(after)
+                    if after != state:
+                        self.save(after)
                     return Written(merge, changed=False)
                 digest = current.loaded.fingerprint.digest
                 owed = state.owed or Owed(self._now(), "config.json was written", digest)
                 after = replace(after, owed=owed)
                 if self._replace(backrest_config.dump(merge.data), merge.data, current, after):
                     return Written(merge, True, current.loaded.raw, self._digests(merge, wish))
-        raise Contended(
-            f"{self._settings.config} was written by another program at each of {ATTEMPTS} attempts"
-        )
+        raise self._contended()
 
     def put(self, data: dict[str, Any], change: Callable[[State], State]) -> None:
         """Replace the document by ``data`` whatever stands there now, for an undo. Raises as :meth:`write`."""
@@ -208,9 +236,7 @@ class ConfigFile:
             for _ in range(ATTEMPTS):
                 if self._replace(backrest_config.dump(data), data, self.current(), change(self.state())):
                     return
-        raise Contended(
-            f"{self._settings.config} was written by another program at each of {ATTEMPTS} attempts"
-        )
+        raise self._contended()
 
     def plans_back(self, before: bytes, change: Callable[[State], State]) -> None:
         """Put the plans of an earlier version back; everything else stays as it is now. Raises as :meth:`write`."""
@@ -236,23 +262,43 @@ class ConfigFile:
         self._current = Current(data, loaded, backrest_config.view(data))
         return True
 
+    def _contended(self) -> Contended:
+        path = self._settings.config
+        return Contended(f"{path} was written by another program at each of {ATTEMPTS} attempts")
+
     def _merge(self, current: Current, state: State, wish: PlansRendered, *, raise_modno: bool) -> Merge:
+        if (known := self._known(current, state, wish)) is not None:
+            return known
         rendering = self._render(current.view, state, wish)
+        if rendering is wish.rendering and current is self._current:
+            # The very same object next time: comparing the view with the renderer's then costs nothing.
+            self._current = replace(current, view=wish.basis.view)
+        options = self._options(state, raise_modno=raise_modno)
+        merge = merge_checked(current.data, rendering, state.owners, options, self._now(), self._checked)
+        self._tried = _Tried(current.loaded.fingerprint, wish.rendering, rendering, state, merge)
+        return merge
+
+    def _known(self, current: Current, state: State, wish: PlansRendered) -> Merge | None:
+        """Return the last merge when it was made from the very same things and left nothing to do."""
         tried = self._tried
         if (
-            tried is not None
-            and tried[1] is rendering
-            and tried[0] == current.loaded.fingerprint
-            and tried[2] is state
-            and not tried[3].changed
-            and tried[3].owners == state.owners
-            and not tried[3].absent
+            tried is None
+            or tried.asked is not wish.rendering
+            or tried.state is not state
+            or tried.fingerprint != current.loaded.fingerprint
+            or tried.merge.changed
+            or tried.merge.owners != state.owners
+            or tried.merge.absent
         ):
-            return tried[3]
-        options = self._options(state, raise_modno=raise_modno)
-        merge = merge_checked(current.data, rendering, state.owners, options, self._now())
-        self._tried = (current.loaded.fingerprint, rendering, state, merge)
-        return merge
+            return None
+        self._rendered = tried.rendering
+        return tried.merge
+
+    def _nothing_to_do(self, wish: PlansRendered) -> Merge | None:
+        """Return the last merge when neither the file nor the state would be another after a write; one look each."""
+        current, state = self.current(), self.state()
+        merge = self._known(current, state, wish)
+        return merge if merge is not None and self._state_after(state, merge, wish) == state else None
 
     def _render(self, view: ConfigView, state: State, wish: PlansRendered) -> Rendering:
         basis = Basis(view, state.owners, wish.basis.path_view)
@@ -295,38 +341,6 @@ class ConfigFile:
             log.warn(action, reason=text)
 
 
-def secrets_of(data: Mapping[str, Any]) -> Iterable[str]:
-    """Yield every string of a config that must never be shown: repo passwords, environment, hook tokens, keys."""
-    for repo in data.get("repos") or ():
-        yield from _strings(repo.get("password"))
-        for entry in repo.get("env") or ():
-            if isinstance(entry, str):
-                yield entry.partition("=")[2]
-        uri = repo.get("uri")
-        if isinstance(uri, str) and (found := re.search(r"//[^/@\s]*:([^/@\s]+)@", uri)):
-            yield found[1]
-    for owner in (*(data.get("repos") or ()), *(data.get("plans") or ())):
-        for hook in owner.get("hooks") or ():
-            if isinstance(hook, dict):
-                for key, action in hook.items():
-                    if key.startswith("action") and key not in {"actionCommand", "action_command"}:
-                        yield from _strings(action, but=("template", "titleTemplate", "method"))
-    yield from _strings(data.get("auth"), but=("name", "disabled"))
-    yield from _strings(data.get("sync"), but=("keyId", "instanceId", "instanceUrl"))
-
-
-def _strings(value: object, but: tuple[str, ...] = ()) -> Iterable[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for key, inner in value.items():
-            if key not in but:
-                yield from _strings(inner, but)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _strings(inner, but)
-
-
 def _after_payload(state: State, payload: Mapping[str, Any]) -> State:
     """Return the state with what a killed process had no time to say of its write: the owners, the restart."""
     try:
@@ -349,4 +363,4 @@ def _older(version: str, than: tuple[int, int, int]) -> bool:
     return found is not None and tuple(map(int, found.groups())) < than
 
 
-__all__ = ["ConfigFile", "Contended", "Current", "NotWritable", "Written", "secrets_of"]
+__all__ = ["ConfigFile", "Contended", "Current", "NotWritable", "Written"]

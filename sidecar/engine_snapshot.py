@@ -14,6 +14,7 @@ import re
 import socket
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 from types import MappingProxyType
@@ -64,6 +65,9 @@ class Snapshots:
         self._generation = -1
         self._seen: dict[bytes, Container] = {}  # digest of an entry's text → what was made of it
         self._containers: tuple[Container, ...] = ()
+        self._last: tuple[bytes, EngineSnapshot] | None = (
+            None  # digest of the whole list → what was made of it
+        )
         self._images: dict[str, Mapping[str, str]] = {}
         self._refused_images = False
         self._volumes: Mapping[str, Volume] = MappingProxyType({})
@@ -87,9 +91,13 @@ class Snapshots:
         with self._lock:
             body = self._source.fetch(_LIST + "?all=1")
             self._renew()
+            digest = blake2b(body, digest_size=16).digest()
+            if self._last is not None and self._last[0] == digest:
+                snapshot = self._last[1]
+                return replace(snapshot, notes=tuple(self._notes.values())) if self._notes else snapshot
             self._containers = self._read(engine_decode.entries(body, _LIST))
             info = self._facts()
-            return EngineSnapshot(
+            snapshot = EngineSnapshot(
                 containers=self._containers,
                 volumes=self._volumes,
                 engine_id=info.id,
@@ -99,6 +107,8 @@ class Snapshots:
                 swarm=info.swarm,
                 services=self._services or NO_SERVICES,
             )
+            self._last = digest, snapshot
+            return snapshot
 
     def _renew(self) -> None:
         """Forget what may be outdated."""
@@ -108,31 +118,40 @@ class Snapshots:
             self._info = None
             self._refused_images = False
             self._notes.clear()
+            self._seen = {}
             self._stale.set()
         if self._stale.is_set():
             self._stale.clear()
-            self._seen = {}
-            self._known_missing = frozenset()
-            self._volumes = self._volumes_now()
+            self._last = None
+            self._look_at_volumes()
             if self._services is not None:
                 self._info = None  # the node may have been promoted or demoted
         if self._services is not None:
             # New labels on a service leave its tasks as they are, so no new container tells of them.
             services = self._services_now()
             if services != self._services:
-                self._services, self._seen = services, {}
+                self._services, self._seen, self._last = services, {}, None
+
+    def _look_at_volumes(self) -> None:
+        """Ask for the volumes again; forget containers only where one of theirs may look different now."""
+        old, new = self._volumes, self._volumes_now()
+        altered = any(new.get(name) != one for name, one in old.items())
+        if altered or self._known_missing & new.keys():
+            self._seen = {}
+        self._known_missing -= new.keys()
+        if altered or len(new) != len(old):
+            self._volumes = new
 
     def _read(self, entries: list[bytes]) -> tuple[Container, ...]:
         """Return the containers of the list's entries; an entry that was seen before is not even parsed."""
         digests = [blake2b(entry, digest_size=16).digest() for entry in entries]
         try:
-            rows = {d: self._row(e) for d, e in zip(digests, entries, strict=True) if d not in self._seen}
-            before = self._volumes, self._services
+            rows = self._unseen(digests, entries)
             if rows:
+                seen = self._seen
                 self._prepare(rows.values())
-            if before != (self._volumes, self._services):
-                self._seen = {}
-                rows = {d: self._row(e) for d, e in zip(digests, entries, strict=True)}
+                if self._seen is not seen:  # what was learnt on the way makes others look different, too
+                    rows = self._unseen(digests, entries)
             if len(self._seen) + len(rows) > _SPELLINGS * len(entries):
                 self._seen = {d: self._seen[d] for d in digests if d in self._seen}
             old = {one.id: one for one in self._containers} if rows else {}
@@ -147,6 +166,9 @@ class Snapshots:
         used = {one.image_id for one in containers}
         self._images = {i: labels for i, labels in self._images.items() if i in used}
         return containers
+
+    def _unseen(self, digests: list[bytes], entries: list[bytes]) -> dict[bytes, engine_decode.Raw]:
+        return {d: self._row(e) for d, e in zip(digests, entries, strict=True) if d not in self._seen}
 
     @staticmethod
     def _row(entry: bytes) -> engine_decode.Raw:
@@ -166,10 +188,12 @@ class Snapshots:
             wanted.add((row.get("Labels") or NO_LABELS).get(SWARM_SERVICE, ""))
         wanted.discard("")
         if newcomers or named - self._volumes.keys() - self._known_missing:
-            self._volumes = self._volumes_now()
+            self._look_at_volumes()
             self._known_missing |= named - self._volumes.keys()
         if wanted and (self._services is None or wanted - self._services.keys()):
-            self._services = self._services_now()
+            known, self._services = self._services, self._services_now()
+            if known is not None and known != self._services:
+                self._seen = {}
 
     def _container(self, row: engine_decode.Raw) -> Container:
         labels: Mapping[str, str] = row.get("Labels") or NO_LABELS

@@ -19,22 +19,28 @@ from typing import Any
 from sidecar.merge_pass import MergePass, plan_digest
 from sidecar.merge_result import Blocked, Change, Merge, MergeOptions, Reverted
 from sidecar.rendering import Owners, Rendering
-from sidecar.validation import Fault, day_of, known_repos, plan_problems, validate
+from sidecar.validation import Checked, Fault, day_of, known_repos, plan_problems, validate
 
 __all__ = ["Blocked", "Change", "Merge", "MergeOptions", "Reverted", "merge", "merge_checked", "plan_digest"]
 
 
 def merge_checked(
-    data: dict[str, Any], rendering: Rendering, owners: Owners, options: MergeOptions, now: float
+    data: dict[str, Any],
+    rendering: Rendering,
+    owners: Owners,
+    options: MergeOptions,
+    now: float,
+    checked: Checked | None = None,
 ) -> Merge:
     """Merge, and leave out what would keep Backrest from starting.
 
     A plan whose new version has a fault that its version in the file has not is blocked: the file's version stays,
     and the plan is named in ``Merge.blocked``. Faults that were there before are in ``Merge.preexisting``.
 
-    Args and result are those of :func:`merge`.
+    Args and result are those of :func:`merge`; ``checked`` remembers from one call to the next which plans are good.
     """
-    preexisting = validate(data, now=now)
+    checked = checked or Checked()
+    preexisting = validate(data, now=now, checked=checked)
     merged = merge(data, rendering, owners, options, now)
     blocked: dict[str, str] = {}
     if merged.changed:
@@ -48,7 +54,9 @@ def merge_checked(
                 blocked[change.plan_id] = "; ".join(new)
         if blocked:
             merged = merge(data, rendering, owners, options, now, leave=blocked.keys())
-    if merged.changed and (new_faults := _introduced(validate(merged.data, now=now), preexisting)):
+    if merged.changed and (
+        new_faults := _introduced(validate(merged.data, now=now, checked=checked), preexisting)
+    ):
         # Not to be reached: every change is one plan, and each was checked. Better no write than a dead Backrest.
         blocked |= {fault.plan_id or fault.where: fault.message for fault in new_faults}
         merged = Merge(data=data, owners=owners, findings=merged.findings)

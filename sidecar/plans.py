@@ -16,7 +16,7 @@ from sidecar.backrest_plan import Plan
 from sidecar.cron import CronError, normalize, note
 from sidecar.grouping import Grouping
 from sidecar.labels import PlanLabels, parse, parse_volume
-from sidecar.model import Container, EngineSnapshot, Finding, printable
+from sidecar.model import Container, EngineSnapshot, Finding, Volume, printable
 from sidecar.naming import Workload
 from sidecar.paths import PathRules, View
 from sidecar.plan_hooks import against_stopping, plan_hooks
@@ -73,11 +73,23 @@ class Memo:
     plans: dict[Workload, _Finished] = field(default_factory=dict)
 
     def begin(self, context: PathContext) -> None:
-        """Forget what was made under other options, volumes or view."""
-        if context != self.context:
+        """Forget what was made under other options, another view, or with volumes that are not the same now."""
+        old, self.context = self.context, context
+        if old is None or replace(context, volumes=old.volumes, volume_labels=old.volume_labels) != old:
             self.groups.clear()
             self.plans.clear()
-            self.context = context
+        elif old.volumes is not context.volumes and (altered := _altered(old.volumes, context.volumes)):
+            self.groups = {
+                workload: group
+                for workload, group in self.groups.items()
+                if not any(mount.name in altered for c in group.containers for mount in c.mounts)
+            }
+
+
+def _altered(old: Mapping[str, Volume], new: Mapping[str, Volume]) -> frozenset[str]:
+    """Return the names of the volumes that came, went, or are not what they were."""
+    changed = {name for name, volume in new.items() if old.get(name) != volume}
+    return frozenset(changed | (old.keys() - new.keys()))
 
 
 def render(

@@ -54,13 +54,44 @@ class Fault:
         return f"{self.where}: {self.message}"
 
 
-def validate(data: Document, *, now: float | None = None) -> tuple[Fault, ...]:
+class Checked:
+    """Plans that were found good, by identity: documents share the plans that did not change. Only saves time.
+
+    Whoever keeps one never changes a document in place. It holds the plans of the last document alone.
+    """
+
+    def __init__(self) -> None:
+        self._rules: tuple[frozenset[str], dt.date | None] = (frozenset(), None)
+        self._good: dict[int, Mapping[str, Any]] = {}
+        self._before: dict[int, Mapping[str, Any]] = {}
+
+    def begin(self, repos: Collection[str], today: dt.date | None) -> None:
+        """Begin with a document; forget everything where its plans are judged by other repos or another day."""
+        rules = (frozenset(repos), today)
+        self._before = self._good if rules == self._rules else {}
+        self._rules, self._good = rules, {}
+
+    def problems(self, plan: Mapping[str, Any]) -> list[str]:
+        """Return :func:`plan_problems` of a plan, at once when it was found good before."""
+        key = id(plan)
+        # The plan is kept, so no other object can have its id.
+        if self._before.get(key) is not plan and (texts := plan_problems(plan, *self._rules)):
+            return texts
+        self._good[key] = plan
+        return []
+
+
+def validate(
+    data: Document, *, now: float | None = None, checked: Checked | None = None
+) -> tuple[Fault, ...]:
     """Return every fault for which Backrest would refuse to start; empty for a good file. Linear time.
 
     Args:
         data: The document, of the shape that ``backrest_config.parse`` guarantees.
         now: Unix time; a cron expression must fire within five years from it. Without it, ever firing is enough.
+        checked: Remembers which plans are good, for the next call.
     """
+    checked = checked or Checked()
     faults = [Fault("config.json", wrong.lstrip(". ")) for wrong in [TOP.check(data)] if wrong]
     faults += [Fault(where, message) for where, message in _top_faults(data)] if not faults else []
     today = day_of(now)
@@ -78,6 +109,7 @@ def validate(data: Document, *, now: float | None = None) -> tuple[Fault, ...]:
             faults.append(Fault(where, "the id is given twice", repo_id=repo_id))
         seen.add(repo_id)
     ids: set[str] = set()
+    checked.begin(seen, today)
     for plan in data.get("plans") or ():
         plan_id = plan.get("id") or ""
         if gone and str(plan.get("repo")) in gone:
@@ -88,7 +120,7 @@ def validate(data: Document, *, now: float | None = None) -> tuple[Fault, ...]:
         if plan_id in ids:
             faults.append(Fault(f'plan "{printable(plan_id)}"', "the id is given twice", plan_id))
         ids.add(plan_id)
-        if texts := plan_problems(plan, seen, today):
+        if texts := checked.problems(plan):
             faults += [Fault(f'plan "{printable(plan_id)}"', text, plan_id) for text in texts]
     return tuple(faults)
 
