@@ -133,7 +133,10 @@ class Applier:
         merge = self._file.preview(wish)
         self._announcer.merged(merge)
         if not merge.changed and not self._owes():
-            self._finish(wish, self._file.write(wish).merge, changed=False)
+            # Not by write(): Backrest runs, and may have saved since the preview.
+            merge = self._file.remember(wish)
+            if not merge.changed:
+                self._finish(wish, merge, changed=False)
             return
         if self._patient and merge.changed and (yield from self._settle()):
             return
