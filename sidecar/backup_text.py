@@ -81,13 +81,18 @@ def _down(job: Job, targets: tuple[Target, ...]) -> Iterator[str]:
         for target in wave:
             why = f" ({target.why})" if target.why else ""
             if job.options.mode == "pause":
-                yield f"pause {target.container.name}{why}"
+                yield f"pause {target.name}{why}"
+            elif target.service:
+                yield f"scale {target.name} from {target.service.replicas} to 0{why}"
             else:
-                yield f"stop {target.container.name}, which has {target.grace:g} s to do so{why}"
+                yield f"stop {target.name}, which has {target.grace:g} s to do so{why}"
 
 
 def _up(job: Job, targets: tuple[Target, ...]) -> Iterator[str]:
     verb = "unpause" if job.options.mode == "pause" else "start"
     for wave in QuiescePlan(targets).waves():
         for target in wave:
-            yield f"{verb} {target.container.name}"
+            if target.service:
+                yield f"scale {target.name} back to {target.service.replicas}"
+            else:
+                yield f"{verb} {target.name}"

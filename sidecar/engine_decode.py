@@ -165,6 +165,7 @@ def service(raw: Raw) -> SwarmService:
         ),
         container_labels=frozen(task.get("Labels")),
         restart=(template.get("RestartPolicy") or {}).get("Condition") or "any",
+        stop_grace=10.0 if task.get("StopGracePeriod") is None else int(task["StopGracePeriod"]) / 1e9,
     )
 
 

@@ -43,6 +43,8 @@ class Entry:
         project: Compose project, or empty.
         service: Compose service, or empty.
         number: Compose container number, or empty.
+        swarm: Full name of the Swarm service that is scaled to nothing, or empty for a container.
+        replicas: The replicas that such a service had.
         needs: Ids of the entries that must be up before it.
         grace: Seconds that the engine may still work on its stop after being asked.
         state: How far we are.
@@ -58,6 +60,8 @@ class Entry:
     grace: float = 10.0
     state: State = State.PLANNED
     since: float = 0.0
+    swarm: str = ""
+    replicas: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,4 +159,7 @@ def _entry(data: Mapping[str, Any]) -> Entry:
         grace=float(data["grace"]),
         state=State(data["state"]),
         since=float(data["since"]),
+        # Journals of versions that knew no services lack these.
+        swarm=str(data.get("swarm", "")),
+        replicas=int(data.get("replicas", 0)),
     )

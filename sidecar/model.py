@@ -143,6 +143,7 @@ class SwarmService:
         mounts: Mounts of its tasks as the specification has them.
         container_labels: Labels that its tasks' containers get.
         restart: Which ended tasks Swarm replaces: ``any``, ``on-failure`` or ``none``.
+        stop_grace: Seconds that a task gets to stop.
     """
 
     id: str
@@ -154,6 +155,7 @@ class SwarmService:
     mounts: tuple[Mount, ...] = ()
     container_labels: Mapping[str, str] = field(default_factory=_no_labels)
     restart: str = "any"
+    stop_grace: float = 10.0
 
     @property
     def may_end(self) -> bool:

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from sidecar.dependencies import needs, network_hosts
 from sidecar.engine_types import ContainerState
 from sidecar.journal_book import Entry, Mode
-from sidecar.model import COMPOSE_NUMBER, SWARM_SERVICE, Container, EngineSnapshot
+from sidecar.model import COMPOSE_NUMBER, Container, EngineSnapshot, SwarmService
+from sidecar.plan_hooks import against_scaling
 
 ENGINE_GRACE = 10.0
 """Seconds that the engine gives a container to stop which says nothing itself (moby: DefaultStopTimeout)."""
@@ -56,6 +57,7 @@ class Target:
         grace: Seconds that it may take to stop.
         why: Why it is taken down, when it does not carry the label itself.
         host: Id of the target whose network it uses; empty for none.
+        service: The Swarm service that is scaled to nothing instead; ``container`` is then one of its tasks'.
     """
 
     container: Container
@@ -63,6 +65,12 @@ class Target:
     grace: float = ENGINE_GRACE
     why: str = ""
     host: str = ""
+    service: SwarmService | None = None
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return self.service.name if self.service else self.container.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +114,15 @@ class QuiescePlan:
         return tuple(
             Entry(
                 id=t.container.id,
-                name=t.container.name,
+                name=t.name,
                 project=t.container.project,
                 service=t.container.service,
                 number=t.container.labels.get(COMPOSE_NUMBER, ""),
                 needs=t.needs,
                 grace=t.grace,
                 since=now,
+                swarm=t.service.name if t.service else "",
+                replicas=(t.service.replicas or 0) if t.service else 0,
             )
             for t in self.targets
         )
@@ -159,26 +169,34 @@ def plan(
         if not selector.matches(container.labels):
             continue
         if container.state != "running":
-            choice.idle.append(container.name)
+            if not (container.swarm_service and container.has_ended):  # an ended task is history
+                choice.idle.append(container.name)
             continue
         reason = _against(
-            container, selector, details.get(container.id), protected, mode, trust_image=trust_image
+            container, selector, details.get(container.id), protected, mode, snapshot, trust_image=trust_image
         )
         if reason:
             choice.refused.append(Refusal(container.name, reason))
         else:
             chosen[container.id] = container
     if mode == "stop":
+        _one_for_each_service(snapshot.containers, chosen, choice)
         _add_guests(snapshot.containers, chosen, details, protected, choice)
     hosts = network_hosts(snapshot.containers)
     order, cut = needs(snapshot.containers, chosen)
+    services = {
+        i: snapshot.services[c.swarm_service]
+        for i, c in chosen.items()
+        if mode == "stop" and c.swarm_service in snapshot.services
+    }
     position = {i: number for number, i in enumerate(order)}
     targets = tuple(
         Target(
             container=chosen[i],
             needs=tuple(sorted(order[i], key=position.__getitem__)),
-            grace=_grace(details[i], timeout),
+            grace=services[i].stop_grace if i in services else _grace(details[i], timeout),
             why=choice.why.get(i, ""),
+            service=services.get(i),
             host=hosts[i] if hosts.get(i) in chosen and mode == "stop" else "",
         )
         for i in order
@@ -193,6 +211,7 @@ def _against(
     detail: ContainerState | None,
     protected: Mapping[str, str],
     mode: Mode,
+    snapshot: EngineSnapshot,
     *,
     trust_image: bool,
 ) -> str:
@@ -205,6 +224,9 @@ def _against(
         return f"{selector.key} comes from its image, and --trust-image-labels is off"
     if detail is None:
         return "it has gone meanwhile"
+    if mode == "stop" and container.swarm_service:
+        why = against_scaling(container.swarm_service, snapshot)
+        return f"{why}; use --quiesce-mode pause" if why else ""
     if mode == "stop":
         return _against_stop(container, detail)
     return ""
@@ -213,9 +235,31 @@ def _against(
 def _against_stop(container: Container, detail: ContainerState) -> str:
     if detail.auto_remove:
         return "the engine removes it when it stops (--rm); use --quiesce-mode pause"
-    if SWARM_SERVICE in container.labels:
-        return "it is a task of a Swarm service, and Swarm would start another; use --quiesce-mode pause"
+    if container.swarm_service:
+        return "it is a task of a Swarm service, and Swarm would start another"
     return ""
+
+
+def _one_for_each_service(
+    containers: Iterable[Container], chosen: dict[str, Container], choice: _Choice
+) -> None:
+    """Keep one container for each Swarm service: all its tasks end at once, or none when one of them must not."""
+    everything = tuple(containers)
+    guests = {owner: guest for guest, owner in network_hosts(everything).items()}
+    by_id = {c.id: c for c in everything}
+    for service in dict.fromkeys(c.swarm_service for c in chosen.values() if c.swarm_service):
+        tasks = [c for c in everything if c.swarm_service == service and c.state == "running"]
+        guest = next((by_id[guests[c.id]] for c in tasks if c.id in guests), None)
+        whole = all(c.id in chosen for c in tasks)
+        newest = max(tasks, key=lambda c: (c.created, c.id))
+        for task in tasks:
+            if task is not newest or not whole or guest:
+                chosen.pop(task.id, None)
+        if whole and guest:
+            reason = f"{guest.name} uses the network of one of its tasks, which does not come back"
+            choice.refused.append(Refusal(service, reason))
+        elif not whole:
+            choice.refused.append(Refusal(service, "it has a task that must not be stopped"))
 
 
 def _add_guests(

@@ -17,7 +17,8 @@ from sidecar.engine_types import ContainerState
 from sidecar.journal_book import OWED, Entry, JournalError, State
 from sidecar.log import Log
 from sidecar.model import EngineSnapshot
-from sidecar.switch import Fate, Result, Switch, heir_of
+from sidecar.switch import Switch, heir_of
+from sidecar.switch_result import Fate, Result
 
 TICK = 0.5
 BEAT = 600.0

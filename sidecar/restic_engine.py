@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import groupby
 
-from sidecar import backup_sets
+from sidecar import backup_sets, naming
 from sidecar.backup_job import PARTIAL, Job, Retention, why
 from sidecar.backup_sets import BackupSet, BackupSets, SetRules
 from sidecar.engine_errors import EngineError
@@ -64,12 +64,15 @@ def targets_for(targets: Iterable[Target], sets: Iterable[BackupSet]) -> tuple[T
     """Return who must be down for these backups: their containers, whoever shares their volumes, and guests."""
     several = tuple(sets)
     ids = {i for backup in several for i in backup.containers}
+    workloads = {replace(backup.workload, plan="") for backup in several}
     sources = {source for backup in several for source in backup.sources}
     everything = tuple(targets)
     chosen = {
         t.container.id
         for t in everything
-        if t.container.id in ids or sources & {m.name or m.source for m in t.container.mounts}
+        if t.container.id in ids
+        or (t.service and naming.workload_of(t.container) in workloads)
+        or sources & {m.name or m.source for m in t.container.mounts}
     }
     return tuple(t for t in everything if t.container.id in chosen or t.host in chosen)
 

@@ -1,7 +1,7 @@
 """Takes one container down and brings it up again, come what may in between.
 
 Several threads use one switch at once: it keeps no state but its settings. Stop and pause are the two ways of
-being down that a container has; a Swarm service (scaled to nothing and back) would be a third one behind the
+being down that a container has; a Swarm service, which is scaled to nothing and back, is the third one behind the
 same two methods.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum, auto
 from math import ceil
 from typing import Protocol
 
@@ -17,6 +16,8 @@ from sidecar.engine_errors import EngineError
 from sidecar.engine_types import ContainerState
 from sidecar.journal_book import Entry, Mode, State
 from sidecar.model import COMPOSE_NUMBER, Container, EngineSnapshot
+from sidecar.service_switch import ServiceSwitch, Swarm
+from sidecar.switch_result import Fate, Result
 
 POLL = 0.2
 MARGIN = 3.0
@@ -25,6 +26,10 @@ MARGIN = 3.0
 
 class Engine(Protocol):
     """What a switch needs of the engine."""
+
+    @property
+    def swarm(self) -> Swarm:
+        """The swarm that it is a manager of; asked for services alone."""
 
     def snapshot(self) -> EngineSnapshot:
         """List everything."""
@@ -43,32 +48,6 @@ class Engine(Protocol):
 
     def unpause(self, container_id: str, /) -> None:
         """Let it go on."""
-
-
-class Fate(Enum):
-    """What became of a container. ``GONE`` on the way down: it was not ours to take down, so nothing is owed."""
-
-    DOWN = auto()
-    UP = auto()
-    GONE = auto()
-    FAILED = auto()
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What came of one change.
-
-    Attributes:
-        fate: What became of it.
-        reason: Why, in words that follow the container's name; for ``UP`` something odd, or empty.
-        name: The container's name now; a recreated one may have another.
-        touched: Whether we did something, or found it done.
-    """
-
-    fate: Fate
-    reason: str = ""
-    name: str = ""
-    touched: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +100,12 @@ class Switch:
         self._monotonic = monotonic
         self._rest = rest
         self._patience = patience
+        self._services = ServiceSwitch(engine, now=now, monotonic=monotonic, rest=rest)
 
     def down(self, entry: Entry) -> Result:
         """Take a container down. Whatever the engine answers, it counts as down once it is seen to be down."""
+        if entry.swarm:
+            return self._services.down(entry)
         try:
             if self._mode == "pause":
                 return self._pause(entry)
@@ -175,7 +157,11 @@ class Switch:
         delay = POLL
         while True:
             try:
-                result = self._up(entry)
+                result = (
+                    self._services.up(entry, patience=self._patience().start)
+                    if entry.swarm
+                    else self._up(entry)
+                )
                 break
             except EngineError as error:
                 patience = self._patience()
@@ -184,7 +170,7 @@ class Switch:
                     return Result(Fate.FAILED, f"could not be started: {error}", entry.name)
             self._rest(delay)
             delay = min(2 * delay, 2.0)
-        if result.fate is Fate.UP and healthy:
+        if result.fate is Fate.UP and healthy and not entry.swarm:
             return self._healthy(result, entry)
         return result
 

@@ -19,10 +19,11 @@ from sidecar.engine_types import ContainerState, EngineInfo, RunSpec
 from sidecar.journal import Journal
 from sidecar.journal_book import State
 from sidecar.log import get_logger
-from sidecar.model import Container, EngineSnapshot, Mount
+from sidecar.model import Container, EngineSnapshot, Mount, SwarmService
 from sidecar.quiescer import Signals
 from sidecar.recover import Tools
 from sidecar.switch import Patience
+from tests.unit import fake_swarm
 
 STOP_TAKES = 1.0
 SNAPSHOT_LINE = '[{"id":"%s","time":"t","hostname":"h","paths":["/volumes"],"tags":[]}]'
@@ -82,6 +83,7 @@ class FakeEngine:
     images: set[str] = field(default_factory=lambda: {"zettaio/restic-compose-backup:0.7.1", "restic/restic"})
     ids: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     volumes: dict[str, Any] = field(default_factory=dict)
+    services: dict[str, SwarmService] = field(default_factory=dict)
 
     # --- the world -----------------------------------------------------------------------------------------
 
@@ -143,6 +145,8 @@ class FakeEngine:
                 tuple(replace(b.container, state=b.state) for b in self.boxes.values()),
                 volumes=dict(self.volumes),
                 docker_root="/var/lib/docker",
+                swarm="manager" if self.services else "none",
+                services=dict(self.services),
             )
 
         return self.step("snapshot", "", act)
@@ -207,6 +211,10 @@ class FakeEngine:
             box.state = "running"
 
         self.step("unpause", box.container.name, act)
+
+    @property
+    def swarm(self) -> fake_swarm.FakeSwarm:
+        return fake_swarm.FakeSwarm(self)
 
     def has_image(self, image: str, /) -> bool:
         return image in self.images

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from sidecar.dependencies import depends_on
 from sidecar.engine_types import ContainerState
 from sidecar.journal_book import Mode
-from sidecar.model import Container, EngineSnapshot
+from sidecar.model import Container, EngineSnapshot, SwarmRole, SwarmService
 from sidecar.quiesce import QuiescePlan, Selector, candidates, plan
 
 QUIESCE = Selector.parse("backrest.quiesce=true")
@@ -102,10 +103,58 @@ def test_a_container_that_the_engine_would_remove_is_only_ever_paused() -> None:
     assert names(look(box("web"), removed=("web",), mode="pause")) == ["web"]
 
 
-def test_a_swarm_task_is_not_stopped() -> None:
-    task = box("web", labels={"com.docker.swarm.service.name": "shop_web"})
-    assert "Swarm" in look(task).refused[0].reason
+SWARM = {"com.docker.swarm.service.name": "shop_web"}
+
+
+def in_swarm(
+    *containers: Container, role: SwarmRole = "manager", protected: str = "", **spec: Any
+) -> QuiescePlan:
+    services = {"shop_web": SwarmService("id", "shop_web", **{"replicas": 3, **spec})}
+    snapshot = EngineSnapshot(containers, swarm=role, services=services if role == "manager" else {})
+    details = {c.id: ContainerState(c.id, c.name) for c in containers}
+    guarded = {f"{protected}-id": "it runs Backrest"} if protected else {}
+    return plan(snapshot, QUIESCE, protected=guarded, details=details)
+
+
+def test_a_swarm_service_is_scaled_as_a_whole() -> None:
+    found = in_swarm(box("a", labels=SWARM), box("b", labels=SWARM), stop_grace=30.0)
+    (target,) = found.targets
+    assert (target.name, target.grace) == ("shop_web", 30.0)
+    (entry,) = found.entries(1.0)
+    assert (entry.name, entry.swarm, entry.replicas) == ("shop_web", "shop_web", 3)
+
+
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        ({"role": "worker"}, "only a manager"),
+        ({"mode": "global"}, "mode is global"),
+        ({"role": "none"}, "does not tell"),
+    ],
+)
+def test_a_service_that_cannot_be_scaled_is_only_ever_paused(more: dict[str, Any], reason: str) -> None:
+    task = box("web", labels=SWARM)
+    refusal = in_swarm(task, **more).refused[0].reason
+    assert reason in refusal
+    assert "--quiesce-mode pause" in refusal
     assert names(look(task, mode="pause")) == ["web"]
+
+
+def test_a_service_of_which_one_task_is_protected_stays_up() -> None:
+    found = in_swarm(box("a", labels=SWARM), box("b", labels=SWARM), protected="a")
+    assert found.targets == ()
+    assert [r.container for r in found.refused] == ["a", "shop_web"]
+
+
+def test_a_service_whose_network_somebody_uses_stays_up() -> None:
+    guest = replace(box("guest", label=None), network_mode="container:a-id")
+    found = in_swarm(box("a", labels=SWARM), guest)
+    assert found.targets == ()
+    assert "guest uses the network" in found.refused[0].reason
+
+
+def test_ended_tasks_are_no_idle_containers() -> None:
+    assert in_swarm(box("a", labels=SWARM), box("b", labels=SWARM, state="exited")).idle == ()
 
 
 def test_a_one_off_is_not_stopped() -> None:
