@@ -125,6 +125,17 @@ class FakeBackrest:
             self.running = True
             self.cache = raw
 
+    def ui_save(self, change: Callable[[dict[str, Any]], None]) -> None:
+        """Somebody saves in the web page: the file is written whole from the cache, never read before."""
+        data = orjson.loads(self.cache)
+        change(data)
+        data["modno"] = data.get("modno", 0) + 1
+        self.cache = orjson.dumps(data, option=orjson.OPT_INDENT_2)
+        temporary = self.config.with_name("backrest.tmp")
+        temporary.write_bytes(self.cache)
+        temporary.chmod(0o600)
+        temporary.replace(self.config)
+
     def logs(self, container_id: str, /, since: float = 0, tail: int = 200) -> str:
         return self.log
 

@@ -1,0 +1,432 @@
+"""Everything that may happen, in any order: once it is quiet, the file is what the labels say, and nothing is lost.
+
+Labels change, Backrest's web page and an editor save the file, looks are missed, engine calls fail, and the process
+dies at any step of stop, write, start. The disk is real; the engine's side of Backrest and the clock are the stage's.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import HealthCheck, note, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from sidecar.backrest_plan import Plan
+from sidecar.desired import Desired
+from sidecar.engine_errors import EngineError
+from sidecar.hook_merge import in_order
+from sidecar.model import Container, EngineSnapshot
+from sidecar.plans import render
+from sidecar.rendering import ConfigView
+from tests.faults.scripted_fs import ScriptedFs, SimulatedCrash
+from tests.faults.test_apply_crashes import instrument
+from tests.unit.builders import container
+from tests.unit.stage import CONFIG, Clock, FakeBackrest, Stage
+
+PREFIX = "backrest_sidecar_"
+OURS = {"id", "repo", "paths", "excludes", "schedule", "retention", "hooks"}
+GRACE = 3600.0
+ID = "b" * 64
+
+names = st.sampled_from(["c0", "c1", "c2", "c3"])
+good_labels = st.fixed_dictionaries(
+    {"schedule": st.sampled_from(["T 1 * * *", "5 1 * * *", "10,20 1 * * 1-5"])},
+    optional={
+        "keep": st.sampled_from(["daily=3", "last=5", "all", "none", "within=3d"]),
+        "hooks.template": st.just("stop-start"),
+        "paths.exclude": st.just("*.tmp,/data/cache"),
+    },
+)
+wrong_labels = st.sampled_from(
+    [
+        {"enable": "ture"},
+        {"schedule": "0 0 * * 9"},
+        {"keep": "daily=-1"},
+        {"paths.include": "/data/../../etc"},
+    ]
+)
+
+
+def plan_of(name: str) -> str:
+    return f"{PREFIX}{name}"
+
+
+class SlowBackrest(FakeBackrest):
+    """The double, whose start takes time; a call may also fail after it has had its effect."""
+
+    def __init__(self, config: Path, clock: Clock) -> None:
+        super().__init__(config, clock)
+        self.late = ""
+        self.stops = 0
+
+    def stop(self, container_id: str, /, timeout: int | None = None) -> None:
+        assert not self.busy, "stopped in the middle of a backup"
+        super().stop(container_id, timeout)
+        self.stops += 1
+        self._fail_late("stop")
+
+    def start(self, container_id: str, /) -> None:
+        self.clock.now += 0.3
+        super().start(container_id)
+        self._fail_late("start")
+
+    def _fail_late(self, call: str) -> None:
+        if self.late == call:
+            self.late = ""
+            raise EngineError("timeout", f"no answer to {call}", "")
+
+
+def others(data: dict[str, Any]) -> dict[str, Any]:
+    """Everything in a document that is not ours, in its order."""
+    plans = [plan for plan in data["plans"] if not plan["id"].startswith(PREFIX)]
+    return {**data, "plans": plans, "modno": 0}
+
+
+def extras(plan: dict[str, Any]) -> dict[str, Any]:
+    """What a user has added to a plan of ours."""
+    slack = [hook for hook in plan.get("hooks", []) if "actionSlack" in hook]
+    return {"slack": slack} | {key: value for key, value in plan.items() if key not in OURS}
+
+
+def owned(plan: dict[str, Any]) -> dict[str, Any]:
+    """The part of a plan that is ours."""
+    hooks = [hook for hook in plan.get("hooks", []) if "actionSlack" not in hook]
+    return {key: value for key, value in plan.items() if key in OURS - {"hooks"}} | {"hooks": hooks}
+
+
+def by_id(raw: bytes) -> dict[str, dict[str, Any]]:
+    return {plan["id"]: plan for plan in orjson.loads(raw)["plans"]}
+
+
+def is_off(plan: dict[str, Any]) -> bool:
+    return bool(plan.get("schedule", {}).get("disabled"))
+
+
+class World(RuleBasedStateMachine):
+    """One engine, one Backrest, one sidecar.
+
+    ``standing`` has the plans as they were at the last quiet moment whose labels were not made good again since;
+    ``touched`` the plans without good labels that a person changed: hers to keep.
+    """
+
+    @initialize(apply=st.booleans(), orphans=st.sampled_from(["keep", "disable", "remove"]))
+    def begin(self, apply: bool, orphans: str) -> None:
+        memory = Path("/dev/shm")
+        self.root = Path(tempfile.mkdtemp(prefix="sidecar-test-", dir=memory if memory.is_dir() else None))
+        flags: dict[str, Any] = {"apply": apply, "orphans": orphans, "orphan_grace": f"{GRACE:.0f}s"}
+        self.stage = Stage(self.root, **flags)
+        self.stage.backrest = SlowBackrest(self.stage.path, self.stage.clock)
+        self.backrest = self.stage.backrest
+        self.there: dict[str, tuple[str, dict[str, str]]] = {}
+        self.foreign = others(CONFIG)
+        self.standing: dict[str, dict[str, Any]] = {}
+        self.touched: set[str] = set()
+        self.should_run = True
+        self.allowed = 0
+        self.edits = 0
+        self.born()
+
+    def born(self) -> None:
+        stage = self.stage
+        stage.desired = Desired(stage.settings)
+        stage.reborn()
+        store = stage.file.store
+        replace = store.replace
+
+        def checked(new: bytes, *args: Any) -> Any:
+            self.check_write(new)
+            return replace(new, *args)
+
+        store.replace = checked  # type: ignore[method-assign,assignment]  # watched
+        stage.file.recover()
+        with suppress(EngineError):
+            stage.restarter.must_start()
+
+    def check_write(self, new: bytes) -> None:
+        apply, backrest = self.stage.settings.apply, self.backrest
+        assert not (apply and backrest.exists and backrest.running), "written under a running Backrest"
+        before, after = self.stage.document(), orjson.loads(new)
+        assert after["modno"] == before["modno"] + apply
+        assert list(after) == list(before)
+        assert others(after) == others(before)
+        new_plans = {plan["id"]: plan for plan in after["plans"]}
+        for plan in before["plans"]:
+            if plan["id"] in new_plans:
+                assert extras(plan) == extras(new_plans[plan["id"]])
+
+    # --- the engine ---------------------------------------------------------------------------------------------
+
+    def containers(self) -> tuple[Container, ...]:
+        return tuple(container(name, labels) for name, (_, labels) in sorted(self.there.items()))
+
+    def change(self, name: str, kind: str, labels: dict[str, str]) -> None:
+        self.there[name] = (kind, labels)
+        self.allowed += 1
+        if kind == "good":
+            self.standing.pop(plan_of(name), None)
+            self.touched.discard(plan_of(name))
+
+    @rule(name=names, labels=good_labels)
+    def container_appears_or_changes(self, name: str, labels: dict[str, str]) -> None:
+        self.change(name, "good", labels)
+
+    @precondition(lambda self: self.there)
+    @rule(data=st.data(), labels=wrong_labels)
+    def label_goes_wrong(self, data: st.DataObject, labels: dict[str, str]) -> None:
+        self.change(data.draw(st.sampled_from(sorted(self.there))), "wrong", labels)
+
+    @precondition(lambda self: self.there)
+    @rule(data=st.data())
+    def label_is_withdrawn(self, data: st.DataObject) -> None:
+        self.change(data.draw(st.sampled_from(sorted(self.there))), "withdrawn", {"enable": "false"})
+
+    @precondition(lambda self: self.there)
+    @rule(data=st.data())
+    def container_vanishes(self, data: st.DataObject) -> None:
+        del self.there[data.draw(st.sampled_from(sorted(self.there)))]
+        self.allowed += 2  # the orphan may be acted upon later
+
+    @rule(call=st.sampled_from(["find", "top", "stop", "start"]))
+    def engine_fails(self, call: str) -> None:
+        self.backrest.fail[call] = EngineError("unreachable", "the engine is away", "start it")
+
+    @precondition(lambda self: self.backrest.fail)
+    @rule()
+    def engine_is_back(self) -> None:
+        self.backrest.fail.clear()
+
+    @rule(call=st.sampled_from(["stop", "start"]))
+    def an_answer_is_lost(self, call: str) -> None:
+        self.backrest.late = call
+        self.allowed += 1
+
+    # --- Backrest -----------------------------------------------------------------------------------------------
+
+    @rule(busy=st.booleans())
+    def a_backup_begins_or_ends(self, busy: bool) -> None:
+        self.backrest.busy = ["restic"] if busy and self.backrest.running else []
+
+    @precondition(lambda self: self.backrest.running)
+    @rule()
+    def backrest_ends(self) -> None:
+        self.backrest.running, self.backrest.busy = False, []
+        # Ours to bring back when a dead process of ours had been about to stop it.
+        self.should_run = self.stage.file.state().stopped is not None
+
+    @precondition(lambda self: "start" not in self.backrest.fail and self.backrest.late != "start")
+    @rule()
+    def somebody_restarts_backrest(self) -> None:
+        self.backrest.busy = []
+        self.backrest.start(ID)
+        self.should_run = True
+
+    @rule(exists=st.booleans())
+    def backrest_is_called_otherwise(self, exists: bool) -> None:
+        self.backrest.exists = exists
+
+    @precondition(lambda self: self.backrest.running)
+    @rule(data=st.data(), kind=st.sampled_from(["add", "edit", "drop", "ours", "extra", "delete ours"]))
+    def ui_saves(self, data: st.DataObject, kind: str) -> None:
+        before = self.stage.plans()
+        self.backrest.ui_save(lambda document: self.edit(document, kind, data))
+        self.saved_by_hand(before)
+
+    @rule(data=st.data(), kind=st.sampled_from(["add", "edit", "top", "ours", "extra", "delete ours"]))
+    def editor_saves(self, data: st.DataObject, kind: str) -> None:
+        before = self.stage.plans()
+        self.stage.edit(lambda document: self.edit(document, kind, data))
+        self.saved_by_hand(before)
+
+    def edit(self, document: dict[str, Any], kind: str, data: st.DataObject) -> None:
+        self.edits += 1
+        hand = [plan for plan in document["plans"] if not plan["id"].startswith(PREFIX)]
+        ours = [plan for plan in document["plans"] if plan["id"].startswith(PREFIX)]
+        if kind == "add":
+            new = {"id": f"hand-{self.edits}", "repo": "main", "paths": ["/b", "/a"], "later": {"n": None}}
+            document["plans"].insert(0, new)
+        elif kind == "top":
+            document[f"x-{self.edits}"] = {"deep": [1.5, "ü", None]}
+        elif kind in {"edit", "drop"} and hand:
+            plan = data.draw(st.sampled_from(hand))
+            plan["tags"] = [self.edits]
+            if kind == "drop":
+                document["plans"].remove(plan)
+        elif ours:
+            plan = data.draw(st.sampled_from(ours))
+            self.touched.add(plan["id"])
+            if kind == "ours":
+                plan["schedule"] = {"maxFrequencyHours": 7}
+                plan["excludes"] = ["by-hand"]
+            elif kind == "extra":
+                plan["backup_flags"] = [f"--tag={self.edits}"]
+                plan["hooks"] = [
+                    *plan.get("hooks", []),
+                    {"conditions": [1], "actionSlack": {"n": self.edits}},
+                ]
+            else:
+                document["plans"].remove(plan)
+
+    def saved_by_hand(self, before: set[str]) -> None:
+        after = self.stage.document()
+        self.foreign = others(after)
+        # From its cache, Backrest may bring back older plans of ours than the file had, or fewer.
+        self.touched |= before ^ self.stage.plans()
+        self.touched |= {
+            plan["id"]
+            for plan in after["plans"]
+            if plan["id"] in self.standing and owned(plan) != self.standing[plan["id"]]
+        }
+        self.allowed += 1
+
+    # --- the sidecar --------------------------------------------------------------------------------------------
+
+    @rule(seconds=st.sampled_from([0.0, 5.0, 30.0, 400.0]))
+    def look(self, seconds: float) -> None:
+        self.stage.want(*self.containers())
+        self.stage.run(longest=seconds)
+
+    @rule(seconds=st.sampled_from([1.0, 90.0, 4000.0]))
+    def time_passes(self, seconds: float) -> None:
+        self.stage.run(longest=seconds)
+
+    @rule()
+    def file_is_broken_for_a_while(self) -> None:
+        raw, stops = self.stage.path.read_bytes(), self.backrest.stops
+        running = self.backrest.running
+        self.stage.path.write_bytes(raw[: len(raw) // 2])
+        with suppress(*self.stage.file.Unusable):
+            self.look(30.0)
+        assert self.stage.path.read_bytes() == raw[: len(raw) // 2]
+        assert (self.backrest.stops, self.backrest.running or not running) == (stops, True)
+        self.stage.path.write_bytes(raw)
+
+    @rule(step=st.integers(0, 160), seconds=st.sampled_from([60.0, 400.0]))
+    def dies_at_a_step(self, step: int, seconds: float) -> None:
+        fs = ScriptedFs(crash_at=step)
+        undo = instrument(self.stage, fs)
+        try:
+            self.look(seconds)
+        except SimulatedCrash:
+            note(f"died before {fs.calls[-1]}")
+        undo()
+        self.allowed += fs.dead
+        self.born()
+
+    # --- what holds ---------------------------------------------------------------------------------------------
+
+    @invariant()
+    def nothing_of_others_is_lost(self) -> None:
+        if hasattr(self, "stage"):
+            assert others(self.stage.document()) == self.foreign
+
+    @invariant()
+    def backrest_runs_or_that_is_owed_on_the_disk(self) -> None:
+        if hasattr(self, "stage") and self.should_run and not self.backrest.running:
+            assert self.stage.file.state().stopped is not None
+
+    @rule()
+    def all_is_quiet(self) -> None:
+        self.backrest.fail.clear()
+        self.backrest.late, self.backrest.busy, self.backrest.exists = "", [], True
+        self.rest()
+        self.stage.sleep(GRACE + 60)
+        self.rest()
+        self.check()
+        self.standing = {
+            plan_id: owned(plan) for plan_id, plan in by_id(self.stage.path.read_bytes()).items()
+        }
+        self.touched = {plan_id for plan_id in self.touched if plan_id in self.standing}
+
+    def rest(self) -> None:
+        for _ in range(4):
+            wish = self.stage.want(*self.containers())
+            self.stage.run(longest=7200)
+            if self.stage.applied.number == wish.number and not self.stage.applied.owed:
+                return
+        raise AssertionError(f"no rest: {self.stage.reports[-3:]}")
+
+    def check(self) -> None:
+        stage, backrest = self.stage, self.backrest
+        found, running_with = by_id(stage.path.read_bytes()), by_id(backrest.cache)
+        snapshot = EngineSnapshot(self.containers())
+        fresh = render(snapshot, ConfigView(("main",)), {}, stage.settings).plans
+        assert {plan.plan.id for plan in fresh} == {
+            plan_of(name) for name, (kind, _) in self.there.items() if kind == "good"
+        }
+        for rendered in fresh:
+            wanted = as_written(rendered.plan)
+            assert owned(found[wanted["id"]]) == wanted
+            if stage.settings.apply and backrest.running:
+                assert owned(running_with[wanted["id"]]) == wanted
+        self.check_unrendered(found)
+        state = stage.file.state()
+        assert backrest.running == self.should_run
+        assert state.stopped is None
+        assert state.owed is None or not stage.settings.apply
+        assert backrest.stops <= self.allowed, "more restarts than changes"
+        assert not [p.name for p in self.root.iterdir() if p.name.startswith(".config.json")]
+        assert len(list(self.root.glob("config.json.sidecar.*"))) <= 10
+        before = (stage.path.stat(), backrest.stops)
+        stage.want(*self.containers())
+        stage.run()
+        assert (stage.path.stat(), backrest.stops) == before
+
+    def check_unrendered(self, found: dict[str, dict[str, Any]]) -> None:
+        orphans = self.stage.settings.orphans
+        good = {plan_of(name) for name, (kind, _) in self.there.items() if kind == "good"}
+        for plan_id in {*self.standing, *found}:
+            if plan_id in good or not plan_id.startswith(PREFIX) or plan_id in self.touched:
+                continue
+            kind = self.there.get(plan_id.removeprefix(PREFIX), ("gone", {}))[0]
+            if kind == "gone" and orphans == "remove":
+                assert plan_id not in found
+            elif kind in {"withdrawn", "gone"} and orphans != "keep":
+                assert is_off(found[plan_id])
+            elif plan_id in self.standing:
+                assert owned(found[plan_id]) == self.standing[plan_id], f"{kind} changed {plan_id}"
+
+    def teardown(self) -> None:
+        if not hasattr(self, "root"):
+            return
+        try:
+            self.all_is_quiet()
+        finally:
+            shutil.rmtree(self.root)
+
+
+def as_written(plan: Plan) -> dict[str, Any]:
+    return {**plan.owned_json(), "hooks": [hook.to_json() for hook in in_order(plan.hooks)]}
+
+
+def run_machine(examples: int, steps: int) -> None:
+    how = settings(
+        max_examples=examples,
+        stateful_step_count=steps,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    )
+    run_state_machine_as_test(World, settings=how)
+
+
+def test_any_order_of_events_ends_well() -> None:
+    run_machine(12, 25)
+
+
+@pytest.mark.torture
+@pytest.mark.timeout(900)
+def test_any_order_of_events_ends_well_at_length() -> None:
+    run_machine(100, 50)
