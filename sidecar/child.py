@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from sidecar.duration import doubling
 from sidecar.messages import Report, WorkerExited
 
 Restart = Literal["permanent", "transient", "temporary"]
@@ -168,7 +169,7 @@ class Child:
         The delay doubles with each failure in a row; one that ran for ``stable`` seconds begins anew.
         """
         self._failures = 1 if now - self._started_at >= stable else self._failures + 1
-        delay = min(longest, first * 2.0 ** (self._failures - 1))
+        delay = doubling(self._failures, first, longest)
         self._restart_at = now + delay
         return delay
 

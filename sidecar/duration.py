@@ -1,4 +1,4 @@
-"""Durations as people write them: Go's spelling (``1m30s``, ``500ms``, ``1.5h``) and plain seconds."""
+"""Durations: as people write them (Go's ``1m30s``, ``500ms``, ``1.5h``, and plain seconds), and as retries wait."""
 
 from __future__ import annotations
 
@@ -73,3 +73,14 @@ def format_duration(seconds: float) -> str:
     if millis:
         parts.append(f"{millis / 1000:.3f}".rstrip("0").rstrip(".") + "s")
     return "".join(parts)
+
+
+def doubling(failures: int, first: float, longest: float) -> float:
+    """Return how long to wait after so many failures in a row: ``first``, twice that, and so on to ``longest``.
+
+    Args:
+        failures: At least 1. May be any number: a failure can last for months, and a float ends at 2.0 ** 1024.
+        first: Seconds after the first failure.
+        longest: Seconds at most.
+    """
+    return min(longest, first * 2.0 ** min(failures - 1, 64))

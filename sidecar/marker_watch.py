@@ -16,6 +16,7 @@ from typing import Literal, Protocol
 
 from sidecar.backrest import BackrestEngine, locate
 from sidecar.backrest_idle import idle_report
+from sidecar.duration import doubling
 from sidecar.engine_errors import EngineError
 from sidecar.hooks import SERVICE_PREFIX
 from sidecar.log import Log
@@ -255,7 +256,7 @@ class MarkerWatch:
 
     def _later(self, marker: Marker, error: EngineError) -> None:
         name = marker.container
-        delay = min(RETRY * 2.0**marker.tries, LONGEST_RETRY)
+        delay = doubling(marker.tries + 1, RETRY, LONGEST_RETRY)
         self._markers[name] = Marker(name, marker.seen, marker.tries + 1, self._monotonic() + delay)
         self._log.error("hooks.start_failed", container=name, reason=str(error), again_in=delay)
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from sidecar.child import Context
+from sidecar.duration import doubling
 from sidecar.engine_errors import EngineError
 from sidecar.engine_types import Event
 from sidecar.log import get_logger
@@ -213,7 +214,7 @@ class _Listener:
             log.warn("engine.waiting", reason=error.message, advice=error.advice)
 
     def _delay(self) -> float:
-        delay: float = min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(self._losses - 1, 16))
+        delay = doubling(self._losses, FIRST_DELAY, LONGEST_DELAY)
         return delay * (0.5 + self._jitter() / 2)
 
     def _stale(self, error: EngineError) -> bool:

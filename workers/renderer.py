@@ -17,6 +17,7 @@ from sidecar.announce import Announcer
 from sidecar.child import Context
 from sidecar.config_file import ConfigFile
 from sidecar.desired import Desired, path_view
+from sidecar.duration import doubling
 from sidecar.engine_errors import EngineError
 from sidecar.log import get_logger
 from sidecar.mailbox import Mailbox
@@ -105,7 +106,7 @@ class Renderer:
             self._failures = 0
             return self._settings.interval
         self._failures += 1
-        delay = min(LONGEST_RETRY, FIRST_RETRY * 2.0 ** (self._failures - 1))
+        delay = doubling(self._failures, FIRST_RETRY, LONGEST_RETRY)
         return min(self._settings.interval, delay * random.uniform(0.8, 1.2))  # noqa: S311  # jitter
 
     def _gather(self, since: float, longest: float) -> bool | None:

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.duration import format_duration, parse_duration
+from sidecar.duration import doubling, format_duration, parse_duration
 
 
 @pytest.mark.parametrize(
@@ -94,3 +94,7 @@ def test_format(seconds: float, text: str) -> None:
 @given(st.integers(min_value=0, max_value=10**11))
 def test_format_is_read_back(millis: int) -> None:
     assert parse_duration(format_duration(millis / 1000)) == pytest.approx(millis / 1000, abs=1e-6)
+
+
+def test_doubling_ends_at_the_longest_and_never_overflows() -> None:
+    assert [doubling(n, 0.5, 3.0) for n in (1, 2, 3, 4, 10**9)] == [0.5, 1.0, 2.0, 3.0, 3.0]
