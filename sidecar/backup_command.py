@@ -17,7 +17,7 @@ from sidecar.cli import BAD_USAGE, FAILED
 from sidecar.config_file import ConfigFile
 from sidecar.engine import Engine
 from sidecar.failures import FAILURES, told
-from sidecar.log import get_logger
+from sidecar.log import flush, get_logger
 from sidecar.settings import Settings
 from sidecar.supervisor import Supervisor, diagnose
 from sidecar.wiring import writing
@@ -79,7 +79,12 @@ def _supervised(settings: Settings, spec: Callable[[Engine], ChildSpec]) -> int:
     except FAILURES as failure:
         log.error("engine.unusable", **told(failure))
         return FAILED
-    return Supervisor([spec(engine)]).run()
+    code = Supervisor([spec(engine)]).run()
+    if any(thread is not threading.main_thread() and not thread.daemon for thread in threading.enumerate()):
+        # Nothing is down any more, but a pull that nobody can cancel would keep the process for minutes.
+        flush()
+        os._exit(code)
+    return code
 
 
 def _options(settings: Settings) -> BackupOptions:
