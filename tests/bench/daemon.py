@@ -27,7 +27,12 @@ class Daemon(Sidecar):
 
     def __init__(self, engine: TestEngine, config: Path, *flags: str) -> None:
         super().__init__(
-            *(f"--config={config}", f"--docker-sock={engine.socket}", "--with-events", "--config-mode=preserve"),
+            *(
+                f"--config={config}",
+                f"--docker-sock={engine.socket}",
+                "--with-events",
+                "--config-mode=preserve",
+            ),
             *flags,
         )
         self.config = config
@@ -129,9 +134,7 @@ def latency(engine: TestEngine, config: Path, first: int, samples: int) -> Itera
     p50 = 1.3 * floor.median + 15
     more: dict[str, Any] = {"floor": floor.median, "floor_name": "list"}
     yield figure("latency", "engine's list, 500 containers", floor, "ms")
-    yield figure(
-        "latency", "event to disk, p50", whole, "ms", **more, budget=p50, rule="1.3 × list + 15 ms"
-    )
+    yield figure("latency", "event to disk, p50", whole, "ms", **more, budget=p50, rule="1.3 × list + 15 ms")
     yield figure(
         "latency",
         "event to disk, p99",
@@ -227,9 +230,7 @@ def exec_storm(engine: TestEngine, config: Path, events: int, longest: float) ->
         after = daemon.settled(3)
     engine.remove("target")
     of = f"{made:,} exec events in {lasted:.0f} s"
-    yield figure(
-        "storm", f"passes, {of}", float(after["reconciles"] - before["reconciles"]), "", budget=0.0
-    )
+    yield figure("storm", f"passes, {of}", float(after["reconciles"] - before["reconciles"]), "", budget=0.0)
     yield figure("storm", f"share of a core, {of}", 100 * spent / lasted, "%", budget=1.0)
 
 

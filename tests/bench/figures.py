@@ -46,7 +46,7 @@ class Figure:
         floor: What the same costs without us, measured in the same run; None where there is no such thing.
         floor_name: What the floor is.
         budget: What ``value`` must not exceed; None where there is none.
-        rule: Where the budget comes from, e.g. ``1.15 × list + 10 ms``.
+        rule: Where the budget comes from, such as "1.3 lists and 15 ms".
         note: What should be known beside it.
     """
 

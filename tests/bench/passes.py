@@ -50,7 +50,8 @@ class Pass:
         if not self.renderer.look(time.monotonic()):
             raise RuntimeError("a pass failed")
         wish = self._out.take(0)
-        assert wish is not None and wish is not Stop.STOP
+        assert wish is not None
+        assert wish is not Stop.STOP
         self.applier.want(wish)
         while self.applier.step() is not None:
             pass
