@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine import image_base
+from tests.engine import image_base, swarm_rig
 from tests.engine.harness import TestEngine
 from tests.engine.image_base import Built
 
@@ -19,6 +19,13 @@ def image_engine(can_run_engine: None) -> Iterator[TestEngine]:
     """An engine in the machine's own network: building the image installs packages."""
     with TestEngine(keep_network=True) as engine:
         yield engine
+
+
+@pytest.fixture(scope="session")
+def swarm_engine(can_run_engine: None) -> Iterator[TestEngine]:
+    """A swarm of one node with a stack of three services, see ``swarm_rig``."""
+    with swarm_rig.swarm_of_one() as node:
+        yield node
 
 
 @pytest.fixture(scope="session")

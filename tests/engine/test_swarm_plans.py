@@ -21,21 +21,15 @@ from sidecar.settings import resolve
 from tests.engine import busybox
 from tests.engine.harness import TestEngine
 from tests.engine.sidecar_process import events, plans_in, run, write_config
-from tests.engine.swarm_rig import SERVICES, replicas, running, swarm_of_one, tasks
+from tests.engine.swarm_rig import SERVICES, replicas, running, tasks
 from tests.waiting import eventually
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(180)]
 
 
-@pytest.fixture(scope="module")
-def swarm(can_run_engine: None) -> Iterator[TestEngine]:
-    with swarm_of_one() as node:
-        yield node
-
-
 @pytest.fixture
-def adapter(swarm: TestEngine) -> Iterator[Engine]:
-    made = Engine(swarm.host, environ={})
+def adapter(swarm_engine: TestEngine) -> Iterator[Engine]:
+    made = Engine(swarm_engine.host, environ={})
     yield made
     made.close()
 
@@ -48,8 +42,8 @@ def plans(adapter: Engine) -> dict[str, Plan]:
     return {plan.plan.id: plan.plan for plan in rendering(adapter).plans}
 
 
-def runs(swarm: TestEngine, service: str, count: int) -> bool:
-    return running(swarm, service) == count
+def runs(swarm_engine: TestEngine, service: str, count: int) -> bool:
+    return running(swarm_engine, service) == count
 
 
 def owners(config: Path) -> dict[str, str]:
@@ -58,35 +52,35 @@ def owners(config: Path) -> dict[str, str]:
 
 
 def test_ids_and_owners_stay_over_ten_redeploys_and_scaling(
-    swarm: TestEngine, adapter: Engine, tmp_path: Path
+    swarm_engine: TestEngine, adapter: Engine, tmp_path: Path
 ) -> None:
     config = tmp_path / "config.json"
     write_config(config)
-    reconcile = ("reconcile", "--config", str(config), "--docker-sock", swarm.host)
+    reconcile = ("reconcile", "--config", str(config), "--docker-sock", swarm_engine.host)
     first = run(*reconcile)
     assert first.returncode == 0, first.stdout
     before, owned = config.read_bytes(), owners(config)
     assert owned == {f"backrest_sidecar_{service}": f"shop/{service}" for service in SERVICES}
     web = plans_in(config)["backrest_sidecar_web"]
-    assert web["paths"] == [f"{swarm.root}/volumes/shop_web/_data"]
+    assert web["paths"] == [f"{swarm_engine.root}/volumes/shop_web/_data"]
     assert web["retention"]["policyTimeBucketed"] == {"daily": 3}  # the container's label wins
     wanted = plans(adapter)
-    seen = {service: set(tasks(swarm, service)) for service in SERVICES}
+    seen = {service: set(tasks(swarm_engine, service)) for service in SERVICES}
 
     def renewed(service: str) -> bool:
         """Whether a task came that was not there before; the plans are the same at every look on the way."""
         assert plans(adapter) == wanted
-        return bool(set(tasks(swarm, service)) - seen[service])
+        return bool(set(tasks(swarm_engine, service)) - seen[service])
 
     for _ in range(10):
         for service in SERVICES:
-            swarm.docker("service", "update", "--force", "--detach", f"shop_{service}")
+            swarm_engine.docker("service", "update", "--force", "--detach", f"shop_{service}")
         for service in SERVICES:
             eventually(partial(renewed, service), 30, every=0.1)
-            seen[service] |= set(tasks(swarm, service))
+            seen[service] |= set(tasks(swarm_engine, service))
     for count in (3, 1):
-        swarm.docker("service", "scale", "--detach", f"shop_web={count}")
-        eventually(partial(runs, swarm, "web", count), 60, every=0.2)
+        swarm_engine.docker("service", "scale", "--detach", f"shop_web={count}")
+        eventually(partial(runs, swarm_engine, "web", count), 60, every=0.2)
         assert plans(adapter) == wanted
         again = run(*reconcile)
         assert again.returncode == 2, again.stdout
@@ -107,13 +101,13 @@ def test_a_global_service_has_a_plan_and_no_hooks_and_it_is_said(adapter: Engine
 class Hooks:
     """The hooks of a plan, run as Backrest runs them."""
 
-    def __init__(self, swarm: TestEngine, adapter: Engine, folder: Path) -> None:
+    def __init__(self, swarm_engine: TestEngine, adapter: Engine, folder: Path) -> None:
         self._start, self._stop = plans(adapter)["backrest_sidecar_db"].hooks
         self.markers = folder / ".backrest-sidecar" / "stopped"
         self._env = {
             **os.environ,
             "PATH": busybox.search_path(),
-            "DOCKER_HOST": swarm.host,
+            "DOCKER_HOST": swarm_engine.host,
             "BACKREST_CONFIG": str(folder / "config.json"),
         }
 
@@ -132,33 +126,35 @@ class Hooks:
         return [f"{path.name} {path.read_text().strip()}" for path in self.markers.iterdir()]
 
 
-def test_its_hooks_scale_a_service_down_and_back(swarm: TestEngine, adapter: Engine, tmp_path: Path) -> None:
-    eventually(partial(runs, swarm, "db", 1), 30)
-    hooks = Hooks(swarm, adapter, tmp_path)
+def test_its_hooks_scale_a_service_down_and_back(
+    swarm_engine: TestEngine, adapter: Engine, tmp_path: Path
+) -> None:
+    eventually(partial(runs, swarm_engine, "db", 1), 30)
+    hooks = Hooks(swarm_engine, adapter, tmp_path)
 
     assert hooks.stop() == 0
 
-    assert (replicas(swarm, "db"), running(swarm, "db")) == (0, 0)
+    assert (replicas(swarm_engine, "db"), running(swarm_engine, "db")) == (0, 0)
     assert hooks.marked() == ["service=shop_db 1"]
     owned = {"backrest_sidecar_db": Owner("shop/db")}
     assert "shop/db" in rendering(adapter, owned).present  # down for its backup, and no orphan
     assert hooks.start() == 0
     assert hooks.marked() == []
-    assert replicas(swarm, "db") == 1
-    eventually(partial(runs, swarm, "db", 1), 30)
+    assert replicas(swarm_engine, "db") == 1
+    eventually(partial(runs, swarm_engine, "db", 1), 30)
 
 
 def test_what_backrest_never_scaled_back_the_watch_does(
-    swarm: TestEngine, adapter: Engine, tmp_path: Path
+    swarm_engine: TestEngine, adapter: Engine, tmp_path: Path
 ) -> None:
-    eventually(partial(runs, swarm, "db", 1), 30)
-    hooks = Hooks(swarm, adapter, tmp_path)
-    swarm.docker("service", "scale", "--detach", "shop_db=2")
+    eventually(partial(runs, swarm_engine, "db", 1), 30)
+    hooks = Hooks(swarm_engine, adapter, tmp_path)
+    swarm_engine.docker("service", "scale", "--detach", "shop_db=2")
     assert hooks.stop() == 0
     watch = MarkerWatch(hooks.markers, adapter, lambda: "gone", 0.0, lambda: 1.0, get_logger("test"))
 
     watch.step()
 
-    assert replicas(swarm, "db") == 2
+    assert replicas(swarm_engine, "db") == 2
     assert hooks.marked() == []
-    swarm.docker("service", "scale", "--detach", "shop_db=1")
+    swarm_engine.docker("service", "scale", "--detach", "shop_db=1")
