@@ -25,6 +25,8 @@ from tests.engine import busybox, raw_api, remains
 from tests.waiting import eventually
 
 BUSYBOX = "busybox:test"
+_DIES_WITH_US = ("setpriv", "--pdeathsig", "TERM") if shutil.which("setpriv") else ()
+"""So that a killed test run leaves no engine. It is the thread that counts: start engines in the main one."""
 STAYS = ("sh", "-c", 'trap "exit 0" TERM; sleep 100000 & wait')
 """Runs until it is told to end, and then ends at once; a bare ``sleep`` as process 1 ignores SIGTERM."""
 
@@ -140,6 +142,7 @@ class TestEngine:
         assert self._process is None, "the engine runs already"
         command = [
             *self._wrap,
+            *_DIES_WITH_US,
             "dockerd",
             f"--config-file={self.folder / 'daemon.json'}",
             f"--data-root={self.root}",

@@ -64,15 +64,15 @@ def test_exec_and_health_checks_never_wake_it(engine: TestEngine, rig: Rig) -> N
 
 
 @pytest.mark.torture
-@pytest.mark.timeout(1800)
-def test_ten_thousand_execs_never_wake_it(engine: TestEngine, rig: Rig) -> None:
+@pytest.mark.timeout(600)
+def test_ten_thousand_exec_events_never_wake_it(engine: TestEngine, rig: Rig) -> None:
     engine.run_container("web")
     drain(rig)
-    engine.docker("exec", "web", "sh", "-c", "true")
-    # An exec that is created and cannot start makes the same events as one that runs, at a hundredth of the cost.
-    for _ in range(10_000):
-        made = engine.call("POST", "/containers/web/exec", {"Cmd": ["/none"]})
-        engine.request("POST", f"/exec/{made['Id']}/start", {"Detach": True})
+    # A thousand that run make three events each; one that is only created makes one, at a hundredth of the cost.
+    for number in range(8_000):
+        made = engine.call("POST", "/containers/web/exec", {"Cmd": ["true"]})
+        if number % 8 == 0:
+            engine.call("POST", f"/exec/{made['Id']}/start", {"Detach": True})
 
     assert rig.next(timeout=1.0) == ""
 
