@@ -17,7 +17,8 @@ from sidecar.backrest_api import (
     Config,
     apply_plans,
 )
-from sidecar.config_file import ConfigFile
+from sidecar.config_file import ConfigFile, Written
+from sidecar.duration import doubling
 from sidecar.failures import FAILURES, told
 from sidecar.log import get_logger
 from sidecar.merge_result import Merge
@@ -115,7 +116,7 @@ class Applier:
                     self._said = said["reason"]
                     log.error("config.write_failed", **said)
                 self._failures += 1
-                until = self._clock() + min(LONGEST_RETRY, FIRST_RETRY * 2.0 ** (self._failures - 1))
+                until = self._clock() + doubling(self._failures, FIRST_RETRY, LONGEST_RETRY)
                 while self._clock() < until and self._wish is wish:
                     yield until
 
@@ -237,12 +238,19 @@ class Applier:
 
     def _apply_by_restart(self) -> Iterator[float]:
         assert self._restarter is not None  # noqa: S101  # there is one with --apply
-        outcome = yield from self._restarter.restart(
-            lambda: self._file.write(self._wanted(), raise_modno=True),
-            lambda: self._file.preview(self._wanted()).changed or self._owes(),
-        )
         wish = self._wanted()
+
+        def write() -> Written:
+            # A newer wish may come while Backrest comes up: it is served after this one, not taken for done.
+            nonlocal wish
+            wish = self._wanted()
+            return self._file.write(wish, raise_modno=True)
+
+        outcome = yield from self._restarter.restart(
+            write, lambda: self._file.preview(self._wanted()).changed or self._owes()
+        )
         if outcome.written is None:
+            wish = self._wanted()
             self._finish(wish, self._file.preview(wish), changed=False, owed=outcome.owed)
             return
         self._announcer.written(outcome.written.merge)
