@@ -5,7 +5,6 @@ A test fails when they are not current.
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
 
@@ -31,7 +30,12 @@ def flags_table() -> str:
 def _row(flag: Flag) -> str:
     default = {None: "", "false": "off", "": "(empty)"}.get(flag.default, f"`{flag.default}`")
     env = f"`{flag.env}`" if flag.env else ""
-    return f"| `--{flag.name}` | {env} | {default} | {_where(flag)} | {flag.help} |"
+    return f"| `--{flag.name}` | {env} | {default} | {_where(flag)} | {_cell(flag.help)} |"
+
+
+def _cell(text: str) -> str:
+    """Return ``text`` as Markdown shows it: a bare <word> would be taken for HTML and vanish."""
+    return text.replace("<", "&lt;").replace("|", "\\|")
 
 
 def _where(flag: Flag) -> str:
@@ -45,10 +49,17 @@ def _where(flag: Flag) -> str:
 
 
 def with_tables(text: str) -> str:
-    """Return the README with both tables current."""
+    """Return the README with both tables current.
+
+    Raises:
+        ValueError: When a table has no place in the text.
+    """
     for name, table in (("labels", labels_table()), ("flags", flags_table())):
-        pattern = rf"(<!-- {name} -->\n).*?(\n<!-- /{name} -->)"
-        text = re.sub(pattern, lambda found, table=table: found[1] + table + found[2], text, flags=re.DOTALL)
+        begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+        if text.count(begin) != 1 or text.count(end) != 1:
+            raise ValueError(f"the README has no place, or two, for the table of {name}")
+        before, _, rest = text.partition(begin)
+        text = f"{before}{begin}{table}\n{end}{rest.partition(end)[2]}"
     return text
 
 

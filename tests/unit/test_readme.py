@@ -29,6 +29,16 @@ def commands() -> list[str]:
 
 def test_tables_are_current() -> None:
     assert with_tables(TEXT) == TEXT, "run python scripts/readme_tables.py"
+    assert "\n| `backrest.schedule` |" in TEXT
+    assert "\n| `--apply-max-wait` |" in TEXT
+
+
+def test_tables_are_filled_in_and_renewed() -> None:
+    empty = re.sub(r"(<!-- (labels|flags) -->\n).*?(<!-- /\2 -->)", r"\1\3", TEXT, flags=re.DOTALL)
+    assert with_tables(empty) == TEXT
+    assert with_tables(TEXT.replace("| `backrest.keep` |", "| `backrest.old` |")) == TEXT
+    with pytest.raises(ValueError, match="no place"):
+        with_tables(TEXT.replace("<!-- flags -->", ""))
 
 
 @pytest.mark.parametrize("number", range(len(blocks("yaml"))))
