@@ -31,13 +31,13 @@ def reconcile(settings: Settings) -> int:
         with stopping() as stop:
             engine = open_engine(settings)
             parts = writing(settings, engine, announcer, reports.append, stop=stop, patient=False)
-            _work_off(settings, parts)
+            brought_back = _work_off(settings, parts)
             wish = look(settings, engine, parts.file, announcer)
             _drive(parts, wish, stop)
     except FAILURES as failure:
         log.error("reconcile.failed", **told(failure))
         return FAILED
-    return _outcome(settings, wish, reports)
+    return _outcome(settings, wish, reports, brought_back=brought_back)
 
 
 def look(settings: Settings, engine: Source, file: ConfigFile, announcer: Announcer) -> PlansRendered:
@@ -66,13 +66,12 @@ def stopping() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def _work_off(settings: Settings, parts: Writing) -> None:
-    """Do first what an earlier run left to be done."""
+def _work_off(settings: Settings, parts: Writing) -> bool:
+    """Do first what an earlier run left to be done; return whether Backrest was started for it."""
     if settings.dry_run:
-        return
+        return False
     parts.file.recover()
-    if parts.restarter is not None:
-        parts.restarter.must_start()
+    return parts.restarter is not None and parts.restarter.must_start()
 
 
 def _drive(parts: Writing, wish: PlansRendered, stop: threading.Event) -> None:
@@ -86,11 +85,11 @@ def _drive(parts: Writing, wish: PlansRendered, stop: threading.Event) -> None:
         log.warn("reconcile.stopped", reason="told to stop before the new plans were taken up; run again")
 
 
-def _outcome(settings: Settings, wish: PlansRendered, reports: list[Report]) -> int:
+def _outcome(settings: Settings, wish: PlansRendered, reports: list[Report], *, brought_back: bool) -> int:
     skips = len({finding.container for finding in skipped(wish.rendering.findings)})
     applied = next((report for report in reports if isinstance(report, Applied)), None)
     failed = [report for report in reports if isinstance(report, WriteFailed)]
-    changed = applied is not None and (applied.changed or applied.restarted)
+    changed = brought_back or (applied is not None and (applied.changed or applied.restarted))
     fields = {
         "plans": len(wish.rendering.plans),
         "skipped": skips,

@@ -45,21 +45,6 @@ Waits = Generator[float, None, "Restarted"]
 """Yields monotonic times at which to be called again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Restarted:
-    """How it ended.
-
-    Attributes:
-        written: What was written; None when there was nothing left to do.
-        restarted: Whether Backrest was stopped and started.
-        owed: Why Backrest still has to take the file up; empty when it has, or will by itself.
-    """
-
-    written: Written | None
-    restarted: bool = False
-    owed: str = ""
-
-
 class Restarter:
     """Knows how to stop and start Backrest around a write.
 
@@ -100,26 +85,8 @@ class Restarter:
         self._said = ""
 
     def must_start(self) -> None:
-        """Start a Backrest that we stopped and did not see running again, whatever else is wrong.
-
-        Raises:
-            EngineError: It could not be started; it is still owed.
-            StateError, LockError: The state could not be read or written.
-        """
-        stopped = self._file.state().stopped
-        if stopped is None:
-            return
-        container = self._engine.find(stopped.id) or self._engine.find(stopped.name)
-        if container is None:
-            log.error(
-                "backrest.missing",
-                container=stopped.name,
-                reason="we had stopped it, and it is gone: nothing can be started",
-            )
-        elif not container.running:
-            self._engine.start(container.id)
-            log.info("backrest.started", container=container.name)
-        self._file.update(lambda state: replace(state, stopped=None))
+        """Start a Backrest that we stopped and did not see running again, see :meth:`RestartCycle.must_start`."""
+        self._cycle.must_start()
 
     def owes(self) -> bool:
         """Whether the running Backrest has not read the file as we wrote it.
@@ -241,128 +208,3 @@ class Restarter:
             self._file.update(
                 lambda known: replace(known, image_id=container.image_id, backrest_version=version)
             )
-
-    def _cycle(self, container: ContainerState, write: Callable[[], Written], *, well: bool) -> Waits:
-        ran_for = self._now() - _unix(container.started_at) if well else 0.0
-        stopped_at = self._now()
-        self._stop(container)
-        try:
-            written = write()
-        finally:
-            self.must_start()
-        started = self._now()
-        seen = yield from self._up(container)
-        self._report_cut_off(container, started)
-        if seen is None:
-            self._file.update(lambda state: replace(state, owed=None))
-            log.info("backrest.restart", container=container.name, seconds=round(self._now() - stopped_at, 3))
-            return Restarted(written, restarted=True)
-        fault = config_error_in_log(self._engine.logs(container.id, since=math.floor(started) - 1, tail=400))
-        if fault is None or not fault.may_be_ours or ran_for <= RAN_WELL or written.before is None:
-            text = f"{seen.reason}; {fault.message if fault else 'its log names no fault of its config'}"
-            log.error(
-                "backrest.not_up",
-                container=container.name,
-                reason=text,
-                advice=f"docker logs {container.name}",
-            )
-            return Restarted(written, restarted=True, owed=text)
-        return (yield from self._roll_back(container, written, fault.plan_id, fault.message))
-
-    def _stop(self, container: ContainerState) -> None:
-        now = self._now()
-
-        def stopping(state: State) -> State:
-            recent = tuple(at for at in state.restarts if now - 3600 < at <= now)
-            return replace(
-                state, stopped=StoppedBackrest(container.id, container.name, now), restarts=(*recent, now)
-            )
-
-        self._file.update(stopping)
-        log.info("backrest.stop", container=container.name)
-        try:
-            self._engine.stop(container.id, timeout=math.ceil(self._settings.restart_timeout))
-        except EngineError:
-            # Whether it stops or not is not known now; that it must run in the end is.
-            self.must_start()
-            raise
-
-    def _up(self, container: ContainerState) -> Generator[float, None, Failed | None]:
-        """Wait until Backrest is up; return why it is not."""
-        api = self._api
-        watch = UpWatch(
-            self._engine,
-            container.id,
-            started=self._clock(),
-            answers=(lambda: api().answers()) if api is not None else None,
-        )
-        while True:
-            try:
-                seen = watch.look(self._clock())
-            except EngineError:
-                yield self._clock() + 2.0
-                continue
-            match seen:
-                case Pending(again_in=seconds):
-                    yield self._clock() + min(seconds, 2.0)
-                case Failed():
-                    return seen
-                case _:
-                    return None
-
-    def _report_cut_off(self, container: ContainerState, since: float) -> None:
-        try:
-            cut = cut_off_operations(self._engine.logs(container.id, since=math.floor(since) - 1, tail=400))
-        except EngineError:
-            return
-        if cut.count:
-            log.error(
-                "backrest.cut_off",
-                container=container.name,
-                operations=cut.count,
-                reason="the restart cut running operations off; what their hooks had stopped is started now",
-            )
-            self._cut_off()
-
-    def _roll_back(self, container: ContainerState, written: Written, plan_id: str, why: str) -> Waits:
-        """Put the previous plans back, and the guilty ones into quarantine until they or Backrest change."""
-        digests = written.digests
-        guilty = {plan_id: digests[plan_id]} if plan_id in digests else digests
-        marks = tuple(Quarantined(digest, container.image_id) for digest in guilty.values())
-        log.error(
-            "backrest.rolled_back",
-            container=container.name,
-            plans=sorted(guilty),
-            reason=why,
-            advice="the previous plans are back; change the labels of the named ones",
-        )
-        before = written.before
-        assert before is not None  # noqa: S101  # checked by _cycle
-        self._stop(container)
-        try:
-            self._file.plans_back(
-                before,
-                lambda state: replace(
-                    state, quarantine=(*state.quarantine, *marks), image_id=container.image_id
-                ),
-            )
-        finally:
-            self.must_start()
-        seen = yield from self._up(container)
-        if seen is None:
-            self._file.update(lambda state: replace(state, owed=None))
-            return Restarted(written, restarted=True)
-        return Restarted(written, restarted=True, owed=seen.reason)
-
-
-def _unix(rfc3339: str) -> float:
-    """Return a time of the engine as Unix time; 0 for none. The engine writes nanoseconds, Python reads micro."""
-    text = rfc3339.replace("Z", "+00:00")
-    head, dot, rest = text.partition(".")
-    if dot:
-        digits = rest[: next((i for i, c in enumerate(rest) if not c.isdigit()), len(rest))]
-        text = f"{head}.{digits[:6]}{rest[len(digits) :]}"
-    try:
-        return dt.datetime.fromisoformat(text).timestamp()
-    except ValueError:
-        return 0.0
