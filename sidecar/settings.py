@@ -206,6 +206,8 @@ def _check(settings: Settings, given: Mapping[str, Any]) -> None:
     ):
         raise SettingsError("--apply-mode api needs --backrest-url, such as http://backrest:9898")
     if settings.replay and settings.apply and not settings.dry_run:
-        raise SettingsError("--replay shows recorded replies, in which nothing can be restarted; leave --apply out")
+        raise SettingsError(
+            "--replay shows recorded replies, in which nothing can be restarted; leave --apply out"
+        )
     if settings.backrest_password and settings.backrest_password_file:
         raise SettingsError("--backrest-password and --backrest-password-file are both given; use one")
