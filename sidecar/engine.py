@@ -1,8 +1,7 @@
 """The Docker engine as the sidecar sees it: one snapshot, events in windows, operations, and one kind of error.
 
-``docker`` is imported below this module only (``engine_remote.py``), and only for an engine without a unix socket.
-Any thread may use one :class:`Engine`: each has a connection of its own, made when it is first needed and again after
-a failure.
+``docker`` is imported below this module only (``engine_http.py``). Any thread may use one :class:`Engine`: each
+thread has a connection of its own, made when it is first needed and again after a failure.
 """
 
 from __future__ import annotations

@@ -1,28 +1,34 @@
 """The connection to the engine: address, TLS, API version, deadlines, and one kind of error for all of it.
 
-A unix socket is spoken to directly (``engine_unix.py``), anything else through docker-py (``engine_remote.py``). A
-session serves one thread, so each thread has its own.
+``docker.APIClient`` is a ``requests.Session`` that knows unix sockets and negotiates the API version. Its
+convenience methods are not used: they look up containers one by one, have no deadline above a stop timeout of
+the container's own, and end a broken event stream like a finished one (docker-py: docker/types/daemon.py).
+Sessions are not promised to be thread-safe, so each thread has its own.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import threading
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
+import docker
 import orjson
+import requests
+from docker.tls import TLSConfig
 
 from sidecar import engine_decode
 from sidecar.engine_address import normalize_host
 from sidecar.engine_errors import EngineError, from_exception, from_status
-from sidecar.engine_transport import FAILURES, Response, Session, Stream
-from sidecar.engine_unix import UnixSession
+from sidecar.engine_transport import Stream, UnixAdapter
 
 CONNECT_TIMEOUT: Final = 5.0
+ANY_VERSION: Final = "1.41"
+"""Given to docker-py so that it does not ask; our own paths carry the negotiated one."""
 Params = Mapping[str, str | int | bool]
 
 
@@ -90,22 +96,21 @@ class Connection:
         response = self._send(method, version + path, params, body, seconds)
         try:
             parts: list[bytes] = []
-            for part in response.chunks():
-                if part:
-                    parts.append(part)
+            for part in response.iter_content(chunk_size=None):
+                parts.append(part)
                 if time.monotonic() > deadline:
                     raise EngineError(
                         "timeout", f"{method} {path} took too long", "is the engine overloaded or frozen?"
                     )
             answer = parts[0] if len(parts) == 1 else b"".join(parts)
-        except (*FAILURES, EngineError) as error:
+        except (requests.RequestException, OSError, EngineError) as error:
             self.drop()
             raise from_exception(error, self.host) from error
         finally:
             response.close()
-        if not (200 <= response.status < 300 or response.status == 304):
-            raise from_status(response.status, answer, method, path)
-        return response.status, answer
+        if not (200 <= response.status_code < 300 or response.status_code == 304):
+            raise from_status(response.status_code, answer, method, path)
+        return response.status_code, answer
 
     def stream(
         self, path: str, params: Params | None = None, *, read_timeout: float, method: str = "GET"
@@ -119,14 +124,12 @@ class Connection:
             method: HTTP method.
         """
         response = self._send(method, f"/v{self._negotiated()}{path}", params, None, read_timeout)
-        if response.status >= 300:
+        if response.status_code >= 300:
             try:
-                answer = b"".join(response.chunks())
-            except FAILURES as error:
+                answer = response.content
+            except (requests.RequestException, OSError) as error:
                 raise from_exception(error, self.host) from error
-            finally:
-                response.close()
-            raise from_status(response.status, answer, method, path)
+            raise from_status(response.status_code, answer, method, path)
         return Stream(response, self.host, self.drop)
 
     def date(self) -> str:
@@ -135,58 +138,65 @@ class Connection:
         A proxy that forbids the ping still answers; its clock stands in.
         """
         response = self._send("GET", f"/v{self._negotiated()}/_ping", None, None, self.timeout)
-        with contextlib.suppress(*FAILURES):
-            for _ in response.chunks():  # read to its end, the connection serves again
-                pass
         response.close()
-        return response.headers.get("date", "")
+        return str(response.headers.get("Date", ""))
 
     def drop(self) -> None:
         """Forget this thread's session and the negotiated version: the next call connects afresh."""
-        session = self._forget()
+        client = getattr(self._local, "client", None)
+        self._local.client = None
         with self._lock:
             self._version = ""
             self.generation += 1
-        if session is not None:
-            session.close()
+        if client is not None:
+            client.close()
 
     def close(self) -> None:
         """Close this thread's session, if it has one."""
-        session = self._forget()
-        if session is not None:
-            session.close()
-
-    def _forget(self) -> Session | None:
-        session: Session | None = getattr(self._local, "session", None)
-        self._local.session = None
-        return session
+        client = getattr(self._local, "client", None)
+        self._local.client = None
+        if client is not None:
+            client.close()
 
     def _send(
         self, method: str, path: str, params: Params | None, body: object, read_timeout: float
-    ) -> Response:
-        target = f"{path}?{urlencode(params)}" if params else path
+    ) -> requests.Response:
+        client = self._client()
+        url = client.base_url + path
         data = None if body is None else orjson.dumps(body)
+        headers = {} if body is None else {"Content-Type": "application/json"}
         connect = min(CONNECT_TIMEOUT, read_timeout)
         try:
-            session = self._session()
-            return session.request(method, target, data, connect_timeout=connect, read_timeout=read_timeout)
-        except FAILURES as error:
+            response: requests.Response = client.request(
+                method,
+                url,
+                params=params,
+                data=data,
+                headers=headers,
+                timeout=(connect, read_timeout),
+                stream=True,
+                allow_redirects=False,
+                verify=client.verify,  # said again, or REQUESTS_CA_BUNDLE would win over DOCKER_CERT_PATH
+            )
+        except (requests.RequestException, OSError, docker.errors.DockerException) as error:
             self.drop()
             raise from_exception(error, self.host) from error
+        return response
 
-    def _session(self) -> Session:
-        """Return this thread's session. Raises OSError for certificates or an address that cannot be used."""
-        session: Session | None = getattr(self._local, "session", None)
-        if session is not None:
-            return session
+    def _client(self) -> Any:
+        """Return this thread's session. With a version given the constructor of docker-py does no I/O."""
+        client = getattr(self._local, "client", None)
+        if client is not None:
+            return client
+        try:
+            client = docker.APIClient(base_url=self.host, version=ANY_VERSION, tls=self._tls())
+        except (docker.errors.DockerException, OSError, ValueError) as error:
+            raise from_exception(error, self.host) from error
         if self.socket_path:
-            session = UnixSession(self.socket_path)
-        else:
-            from sidecar.engine_remote import RemoteSession
-
-            session = RemoteSession(self.host, self._environ)
-        self._local.session = session
-        return session
+            client.mount("http+docker://", UnixAdapter(f"http+unix://{self.socket_path}", self.timeout))
+            client.trust_env = False  # no proxy and no .netrc concerns a unix socket; reading them costs time
+        self._local.client = client
+        return client
 
     def _negotiated(self) -> str:
         """Return the API version: the one asked for, else the engine's newest, which it serves by definition."""
@@ -204,6 +214,19 @@ class Connection:
         with self._lock:
             self._version = version
         return version
+
+    def _tls(self) -> TLSConfig | bool:
+        """Return the TLS settings by the variables of the Docker client (docker/cli: cli/command/cli.go)."""
+        certs = self._environ.get("DOCKER_CERT_PATH", "").strip()
+        verify = bool(self._environ.get("DOCKER_TLS_VERIFY", "").strip())
+        if self.socket_path or self.host.startswith("http://") or not (certs or verify):
+            return False
+        folder = Path(certs) if certs else Path.home() / ".docker"
+        return TLSConfig(
+            client_cert=(str(folder / "cert.pem"), str(folder / "key.pem")),
+            ca_cert=str(folder / "ca.pem") if verify else None,
+            verify=verify,
+        )
 
 
 def segment(text: str) -> str:

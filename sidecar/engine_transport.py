@@ -1,47 +1,53 @@
-"""Beneath the connection: what a session and an answer can do, and answers that go on."""
+"""Beneath the connection: docker-py's transport for unix sockets, mended, and answers that go on."""
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from typing import Protocol
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import docker
+import requests
+from docker.transport import UnixHTTPAdapter
+from docker.transport.unixconn import UnixHTTPConnection, UnixHTTPConnectionPool
+from docker.types import CancellableStream
 
 from sidecar.engine_errors import from_exception
-from sidecar.engine_unix import ProtocolError
-
-FAILURES = (OSError, ProtocolError)
-"""What a session or an answer raises; the exceptions of requests are OSErrors, too."""
 
 
-class Response(Protocol):
-    """One answer, its head read."""
+class _UnixConnection(UnixHTTPConnection):  # type: ignore[misc]  # docker-py has no types
+    """Closes its socket when it cannot connect; docker-py leaves it to the garbage collector, with a warning."""
 
-    status: int
-    headers: Mapping[str, str]
+    def connect(self) -> None:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            sock.settimeout(self.timeout)
+            sock.connect(self.unix_socket)
+        except OSError:
+            sock.close()
+            raise
+        self.sock = sock
 
-    def chunks(self) -> Iterator[bytes]:
-        """Give the body as it comes; a part may be empty."""
 
-    def close(self) -> None:
-        """End it, from any thread."""
+class _UnixPool(UnixHTTPConnectionPool):  # type: ignore[misc]  # docker-py has no types
+    def _new_conn(self) -> _UnixConnection:
+        return _UnixConnection(self.base_url, self.socket_path, self.timeout)
 
 
-class Session(Protocol):
-    """A kept connection for one thread."""
+class UnixAdapter(UnixHTTPAdapter):  # type: ignore[misc]  # docker-py has no types
+    """docker-py's adapter for ``http+docker://``, with connections that clean up after themselves."""
 
-    def request(
-        self,
-        method: str,
-        target: str,
-        body: bytes | None = None,
-        *,
-        connect_timeout: float,
-        read_timeout: float,
-    ) -> Response:
-        """Send one request."""
-
-    def close(self) -> None:
-        """Close it."""
+    def get_connection(self, url: str, proxies: object = None) -> Any:  # noqa: ARG002 - the signature of requests
+        """Return the pool of connections for ``url``."""
+        with self.pools.lock:
+            pool = self.pools.get(url)
+            if pool is None:
+                pool = self.pools[url] = _UnixPool(
+                    url, self.socket_path, self.timeout, maxsize=self.max_pool_size
+                )
+            return pool
 
 
 class Stream:
@@ -51,16 +57,19 @@ class Stream:
     ends normally only where the engine ended it, or after ``close``.
     """
 
-    def __init__(self, response: Response, host: str, lost: Callable[[], None]) -> None:
+    def __init__(self, response: requests.Response, host: str, lost: Callable[[], None]) -> None:
         self._response = response
         self._host = host
         self._lost = lost
         self._closed = threading.Event()
+        # The public way of docker-py to shut the socket down under a blocked reader.
+        self._chunks = response.iter_content(chunk_size=None)
+        self._canceller = CancellableStream(self._chunks, response)
 
     @property
     def content_type(self) -> str:
         """Return the media type of the answer."""
-        return self._response.headers.get("content-type", "").partition(";")[0].strip()
+        return self._response.headers.get("Content-Type", "").partition(";")[0].strip()
 
     @property
     def closed(self) -> bool:
@@ -69,8 +78,8 @@ class Stream:
 
     def __iter__(self) -> Iterator[bytes]:
         try:
-            yield from self._response.chunks()
-        except (*FAILURES, ValueError, AttributeError) as error:
+            yield from self._chunks
+        except (requests.RequestException, OSError, ValueError, AttributeError) as error:
             # Closed under the reader's feet, urllib3 raises nearly anything.
             if not self.closed:
                 self._lost()
@@ -83,4 +92,7 @@ class Stream:
         if self._closed.is_set():
             return
         self._closed.set()
+        # What has ended already has no socket any more.
+        with contextlib.suppress(OSError, AttributeError, docker.errors.DockerException):
+            self._canceller.close()
         self._response.close()
