@@ -1,27 +1,31 @@
 """``explain --all-nodes`` and ``explain --host …``: which workloads of several engines are covered, and by which.
 
-Each engine is looked at as its own sidecar would look at it. With ``--all-nodes`` the swarm's manager adds what is
-supposed to run: a service none of whose tasks is covered by the node it runs on is named.
+Each engine is looked at as its own sidecar would look at it, with this node's config.json: another node's file cannot
+be read from here. An engine on which no Backrest runs covers nothing. With ``--all-nodes`` the swarm's manager adds
+what is supposed to run where, so that a task on a node that nobody looked at is named.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 
 import orjson
 
 from sidecar.cli import CHANGED, FAILED
 from sidecar.engine import Engine
+from sidecar.engine_types import SwarmNode, SwarmTask
 from sidecar.explain import look
 from sidecar.explain_model import Explanation
-from sidecar.failures import FAILURES, told
-from sidecar.log import get_logger
-from sidecar.model import printable
+from sidecar.failures import FAILURES
+from sidecar.model import SwarmService, printable
+from sidecar.naming import workload_of_service
+from sidecar.protected import find_backrest
 from sidecar.settings import Settings
 
-log = get_logger(__name__)
+_NO_TASK = frozenset({"new", "pending", "rejected", "failed", "shutdown", "orphaned", "remove", "complete"})
+"""States of a task that has no node yet, or none any more."""
 
 
 @dataclass(slots=True)
@@ -41,68 +45,133 @@ class Coverage:
         return "covered" if set(self.runs_on) <= set(self.covered_by) else "partly"
 
 
+@dataclass(slots=True)
+class Survey:
+    """What has been found so far.
+
+    Attributes:
+        found: Coverage by workload.
+        notes: Sentences that concern a whole node.
+        names: Name that a node has here, by its id in the swarm or else by its address.
+        alive: (workload, node) of what runs, as opposed to what an ended task left behind.
+        manager: The first engine that answered as a manager; None without one.
+    """
+
+    found: dict[str, Coverage] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    names: dict[str, str] = field(default_factory=dict)
+    alive: set[tuple[str, str]] = field(default_factory=set)
+    manager: Engine | None = None
+
+    def of(self, workload: str) -> Coverage:
+        """Return the coverage of a workload, a new one where it was not seen yet."""
+        return self.found.setdefault(workload, Coverage(workload))
+
+
 def explain_nodes(settings: Settings, hosts: Sequence[str], *, all_nodes: bool, as_json: bool) -> int:
     """Print the coverage over ``--docker-sock`` and ``hosts``; return 0, or 3 when an engine cannot be looked at."""
-    found: dict[str, Coverage] = {}
-    notes: list[str] = []
+    survey = Survey()
     failed = False
-    seen_nodes: set[str] = set()
-    first: Engine | None = None
-    for host in (settings.docker_sock, *hosts):
+    for host in dict.fromkeys((settings.docker_sock, *hosts)):
         try:
-            engine = Engine(host)
-            info = engine.info()
-            name = info.name or host
-            seen_nodes.add(info.node_id or name)
-            first = first or engine
-            explanations, own_notes = look(settings.model_copy(update={"docker_sock": host}), engine)
+            _look_at(survey, host, settings)
         except FAILURES as failure:
             failed = True
-            log.error("explain.failed", host=printable(host), **told(failure))
-            continue
-        notes += [f"{name}: {note}" for note in own_notes]
-        for explanation in explanations:
-            _count(found, explanation, name)
-    if all_nodes and first is not None:
-        notes += _swarm(first, found, seen_nodes)
-    _print(sorted(found.values(), key=lambda c: c.workload), notes, as_json=as_json)
+            survey.notes.append(f"{printable(host)} cannot be looked at: {failure}")
+    if all_nodes:
+        try:
+            failed = not _ask_manager(survey) or failed
+        except FAILURES as failure:
+            failed = True
+            survey.notes.append(f"the swarm does not answer: {failure}")
+    _print(sorted(survey.found.values(), key=lambda c: c.workload), survey.notes, as_json=as_json)
     return FAILED if failed else CHANGED
 
 
-def _count(found: dict[str, Coverage], explanation: Explanation, node: str) -> None:
+def _look_at(survey: Survey, host: str, settings: Settings) -> None:
+    """Count what one engine has."""
+    engine = Engine(host)
+    info = engine.info()
+    explanations, notes = look(settings.model_copy(update={"docker_sock": host}), engine)
+    backrest = find_backrest(engine.snapshot(), settings.backrest_container)
+    name = info.name or host
+    if name in survey.names.values():
+        name = f"{name} ({host})"
+    survey.names[info.node_id or host] = name
+    if survey.manager is None and info.swarm == "manager":
+        survey.manager = engine
+    survey.notes += [f"{name}: {note}" for note in notes]
+    # On this node Backrest may run outside of containers; on others nobody could tell.
+    absent = host != settings.docker_sock and (backrest is None or backrest.state != "running")
+    for explanation in explanations:
+        _count(survey, explanation, name, "no Backrest runs there" if absent else "")
+
+
+def _count(survey: Survey, explanation: Explanation, node: str, against: str) -> None:
     if explanation.verdict == "ignored":
         return
     workload = "/".join(p for p in (explanation.project, explanation.service) if p) or explanation.container
-    coverage = found.setdefault(workload, Coverage(workload))
+    coverage = survey.of(workload)
+    if explanation.state in {"running", "paused", "restarting"}:
+        survey.alive.add((workload, node))
     if node not in coverage.runs_on:
         coverage.runs_on.append(node)
-    if explanation.verdict == "backed up":
+    if explanation.verdict == "backed up" and not against:
         if node not in coverage.covered_by:
             coverage.covered_by.append(node)
-    elif explanation.reason:
-        coverage.reasons.append(f"{node}: {explanation.reason}")
+    else:
+        coverage.reasons.append(f"{node}: {against or explanation.reason}")
 
 
-def _swarm(engine: Engine, found: dict[str, Coverage], seen_nodes: set[str]) -> list[str]:
-    """Add services whose tasks run on nodes that nobody looked at; return notes."""
-    try:
-        nodes = {node.id: node for node in engine.swarm.nodes()}
-        services = {service.id: service for service in engine.swarm.services()}
-        tasks = engine.swarm.tasks()
-    except FAILURES as failure:
-        return [f"--all-nodes needs a swarm manager: {failure}"]
+def _ask_manager(survey: Survey) -> bool:
+    """Put right what single nodes cannot know, by what the swarm says is to run where; return whether it could.
+
+    Raises one of FAILURES.
+    """
+    if survey.manager is None:
+        survey.notes.append("none of these engines is a manager of a swarm; --all-nodes needs one")
+        return False
+    swarm = survey.manager.swarm
+    nodes = {node.id: node for node in swarm.nodes()}
+    where = _placements(swarm.tasks())
+    for service in swarm.services():
+        workload = str(workload_of_service(service))
+        standing = where.get(service.id, set())
+        _forget_ended(survey, service, workload, {survey.names.get(i, "") for i in standing})
+        for node in (nodes[i] for i in sorted(standing) if i in nodes and i not in survey.names):
+            _unseen(survey.of(workload), node)
+        if service.replicas == 0 and workload not in survey.found:
+            survey.of(workload).reasons.append("it is scaled to nothing")
+    return True
+
+
+def _placements(tasks: Iterable[SwarmTask]) -> dict[str, set[str]]:
+    """Return the ids of the nodes on which tasks are to run, by service id."""
+    where: dict[str, set[str]] = {}
     for task in tasks:
-        service = services.get(task.service_id)
-        node = nodes.get(task.node_id)
-        if service is None or node is None or task.desired_state != "running" or node.id in seen_nodes:
-            continue
-        stack = service.labels.get("com.docker.stack.namespace", "")
-        workload = f"{stack}/{service.name.removeprefix(f'{stack}_')}" if stack else service.name
-        coverage = found.setdefault(workload, Coverage(workload))
-        if node.hostname not in coverage.runs_on:
-            coverage.runs_on.append(node.hostname)
-            coverage.reasons.append(f"{node.hostname}: not looked at; add --host tcp://{node.hostname}:2376")
-    return []
+        if task.node_id and task.desired_state == "running" and task.state not in _NO_TASK:
+            where.setdefault(task.service_id, set()).add(task.node_id)
+    return where
+
+
+def _forget_ended(survey: Survey, service: SwarmService, workload: str, standing: set[str]) -> None:
+    """Take out nodes where only an ended task's container is left: a worker cannot tell that the service moved."""
+    coverage = survey.found.get(workload)
+    if coverage is None or service.may_end or service.replicas == 0:
+        return
+    for node in [n for n in coverage.runs_on if n not in standing and (workload, n) not in survey.alive]:
+        coverage.runs_on.remove(node)
+        if node in coverage.covered_by:
+            coverage.covered_by.remove(node)
+            coverage.reasons.append(
+                f"{node}: what a task left there is still backed up; the service has moved"
+            )
+
+
+def _unseen(coverage: Coverage, node: SwarmNode) -> None:
+    if node.hostname not in coverage.runs_on:
+        coverage.runs_on.append(node.hostname)
+        coverage.reasons.append(f"{node.hostname}: not looked at; add --host tcp://{node.hostname}:2376")
 
 
 def _print(found: Sequence[Coverage], notes: Sequence[str], *, as_json: bool) -> None:
@@ -114,10 +183,9 @@ def _print(found: Sequence[Coverage], notes: Sequence[str], *, as_json: bool) ->
         )
         return
     for coverage in found:
+        on = ", ".join(coverage.runs_on) or "no node"
         by = ", ".join(coverage.covered_by) or "nobody"
-        sys.stdout.write(
-            f"{coverage.verdict:<8} {coverage.workload}: on {', '.join(coverage.runs_on)}; by {by}\n"
-        )
+        sys.stdout.write(f"{coverage.verdict:<8} {printable(coverage.workload)}: on {on}; by {by}\n")
         for reason in dict.fromkeys(coverage.reasons):
             sys.stdout.write(f"         {reason}\n")
     for note in notes:

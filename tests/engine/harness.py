@@ -61,7 +61,7 @@ class TestEngine:
 
     Args:
         options: More options of dockerd.
-        netns: Name of a network namespace (``ip netns``) to run in; None makes one of its own.
+        netns: Name of a network namespace (``ip netns``) to run in, and host name; None makes one of its own.
         keep_network: Use the machine's own network namespace instead.
         root: Data root; a moved one for tests of that. None takes one of its own.
     """
@@ -96,8 +96,9 @@ class TestEngine:
 
     def _namespaces(self, netns: str | None, keep_network: bool) -> list[str]:
         mount = ["unshare", "--mount", "--propagation", "slave"]
-        if netns is not None:
-            return ["ip", "netns", "exec", netns, *mount]
+        if netns is not None:  # not `ip netns exec`, which hides the control groups; a host name of its own
+            uts = ["--uts", "sh", "-c", f'hostname {netns}; exec "$@"', "sh"]
+            return ["nsenter", f"--net=/run/netns/{netns}", *mount, *uts]
         if (
             keep_network
             or subprocess.run([*mount, "--net", "true"], capture_output=True, check=False).returncode
