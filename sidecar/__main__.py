@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from types import FrameType
@@ -22,6 +23,8 @@ def main() -> int:
         from sidecar.healthcheck import main as healthcheck
 
         return healthcheck(sys.argv[2:])
+    # Looking for plugins of pydantic means reading what is installed, at every start; there are none of ours.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     from sidecar.cli import run
 
     return run(sys.argv[1:])

@@ -1,22 +1,24 @@
 """One call to Backrest's API: HTTP, credentials, deadlines, strict JSON, and errors that say what to do.
 
-Standard library only. No text that leaves this module holds credentials or a value of the config.
+Standard library only, and its heavy parts only once there is a call to make: a sidecar without a URL makes none.
+No text that leaves this module holds credentials or a value of the config.
 """
 
 from __future__ import annotations
 
 import base64
-import http.client
 import json
 import math
-import socket
-import ssl
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from sidecar.backrest_log import ConfigFault, parse_refusal
+
+if TYPE_CHECKING:
+    import http.client
+    import socket
 
 MAX_REPLY = 64 * 1024 * 1024
 
@@ -143,6 +145,9 @@ class BackrestHttp:
 
     def _post(self, path: str, body: bytes) -> tuple[int, bytes]:
         """Return status and body of one POST, within the timeout as a whole."""
+        import http.client
+        import ssl
+
         deadline = self._clock() + self._timeout
         connection: http.client.HTTPConnection
         if self._https:
@@ -182,6 +187,8 @@ class BackrestHttp:
 
     def _read(self, response: http.client.HTTPResponse, sock: socket.socket, deadline: float) -> bytes:
         """Return the body. A server that trickles is cut at the deadline."""
+        from http.client import IncompleteRead
+
         parts: list[bytes] = []
         size = 0
         while True:
@@ -193,7 +200,7 @@ class BackrestHttp:
             part = response.read1(1 << 16)
             if not part:
                 if response.length:
-                    raise http.client.IncompleteRead(b"")
+                    raise IncompleteRead(b"")
                 return b"".join(parts)
             size += len(part)
             if size > MAX_REPLY:

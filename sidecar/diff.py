@@ -6,7 +6,6 @@ what a reader must see before they run; addresses and tokens of notification hoo
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -29,6 +28,8 @@ def plan_diff(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
     Each plan that differs is one file of the diff, named by its id; plans come sorted by id and are shown as
     two-space JSON, so the same two documents always give the same text.
     """
+    import difflib  # only a dry run needs it
+
     old, new = _by_id(before), _by_id(after)
     parts: list[str] = []
     for plan_id in sorted(old.keys() | new.keys()):

@@ -2,8 +2,9 @@
 
 The first cause of a quiet period is served at once, so that a person sees the plan before switching windows.
 What follows is gathered: until it has been quiet for ``--debounce``, at most :data:`LONGEST_WINDOW`, and longer
-while a storm goes on, so that a thousand containers cost a handful of passes. Without any message a pass is made
-every ``--interval``. A look that fails is repeated with a growing delay; nothing is concluded from it.
+while a storm goes on, so that a thousand containers cost two or three passes. A pass that config.json alone called
+for (our own write does) opens no such window: the engine's next event is served at once. Without any message a pass
+is made every ``--interval``. A look that fails is repeated with a growing delay; nothing is concluded from it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from sidecar.duration import doubling
 from sidecar.engine_errors import EngineError
 from sidecar.log import get_logger
 from sidecar.mailbox import Mailbox
-from sidecar.messages import PlansRendered, RendererInbox, Stop, VolumesChanged
+from sidecar.messages import ConfigChanged, PlansRendered, RendererInbox, Stop, VolumesChanged
 from sidecar.model import EngineSnapshot
 from sidecar.rendering import Basis
 from sidecar.settings import Settings
@@ -29,8 +30,12 @@ from sidecar.settings import Settings
 LONGEST_WINDOW = 2.0
 """Seconds for which causes are gathered at most, once the first of them was served."""
 
-STORM_WINDOW = 8.0
-"""Windows that fill up double to this: it is a storm, and nobody watches a single container of it."""
+STORM_RATE = 20.0
+"""Causes a second, all through a window, that make it a storm: a stack that comes up makes fewer."""
+
+STORM_WINDOW = 20.0
+"""Seconds for which a storm is gathered at most. Other windows that fill up double to this. Nobody watches a single
+container of a storm, and each pass in the middle of one is a write too many."""
 
 LOOK_DEADLINE = 60.0
 """Seconds within which a look at the engine has answered or failed; engine.py's own deadline is shorter."""
@@ -77,13 +82,13 @@ class Renderer:
 
     def run(self, ctx: Context) -> None:
         """Work until told to stop."""
-        cause = self._clock()
-        window_ends = cause
+        cause = window_ends = self._clock()
+        window = self._settings.debounce
         longest = LONGEST_WINDOW
         while not ctx.stop.is_set():
             ctx.beat(LOOK_DEADLINE)
             delay = self._interval(self.look(cause))
-            done = self._clock()
+            window_ends = self._clock() + window
             ctx.beat(delay + LOOK_DEADLINE)
             message = self._inbox.take(delay)
             if message is Stop.STOP:
@@ -91,11 +96,13 @@ class Renderer:
             now = self._clock()
             cause = now if message is None else message.at
             self._note(message)
-            window_ends = done + self._settings.debounce
+            # The watcher of files tells twice a second at most: it makes no storm.
+            window = 0.0 if isinstance(message, ConfigChanged) else self._settings.debounce
             if message is None or now >= window_ends:
                 longest = LONGEST_WINDOW
                 continue
             ctx.beat(STORM_WINDOW + LOOK_DEADLINE)
+            window = self._settings.debounce
             filled = self._gather(now, longest)
             if filled is None:
                 return
@@ -112,15 +119,22 @@ class Renderer:
     def _gather(self, since: float, longest: float) -> bool | None:
         """Take what comes until it is quiet; return whether the window filled up, None when told to stop."""
         ends = since + longest
+        count = 0
         while True:
-            room = min(self._settings.debounce, ends - self._clock())
+            now = self._clock()
+            if now >= ends and count >= STORM_RATE * longest:
+                ends = since + STORM_WINDOW
+            room = min(self._settings.debounce, ends - now)
             if room <= 0:
                 return True
             message = self._inbox.take(room)
             if message is Stop.STOP:
                 return None
             if message is None:
-                return self._clock() >= ends
+                if self._clock() >= ends:
+                    continue
+                return False
+            count += 1
             self._note(message)
 
     def _note(self, message: RendererInbox | Stop | None) -> None:
