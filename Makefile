@@ -10,6 +10,7 @@ CONFIG          ?= ./backrest.config.json
 ARGS            ?=
 RUN_FLAGS       ?=
 PYTEST_ARGS     ?=
+JOBS            ?= 2
 
 TAG             ?= backrest-sidecar:dev
 DOCKER_BUILD_ARGS ?=
@@ -79,7 +80,7 @@ dry-run: $(BIN) ## Show what would change in CONFIG=…, with RUN_FLAGS="…"
 # --- working on it -----------------------------------------------------------------------------------------
 
 test: $(DEV_DEPS) ## Unit, contract and engine tests, in at most five minutes: PYTEST_ARGS="…"
-	@$(PY) -m pytest -m "not torture and not image" $(PYTEST_ARGS)
+	@$(PY) -m pytest -m "not torture and not image" --numprocesses $(JOBS) --dist loadfile $(PYTEST_ARGS)
 
 test-image: $(DEV_DEPS) ## Build the image on a base made with debootstrap and run it (root, some minutes)
 	@$(PY) -m pytest -m image -rP $(PYTEST_ARGS)
