@@ -121,6 +121,7 @@ def _discovered(
             continue
         path = host_path(mount, context.rules, context.volumes)
         if path:
+            _tell_mounted_on_use(container, mount, path, context, draft)
             yield posixpath.normpath(path)
         elif mount.type in {"volume", "cluster"}:
             text = (
@@ -128,6 +129,33 @@ def _discovered(
                 "on this host and is not backed up; back it up where it lives"
             )
             draft.findings.append(Finding("volume-without-path", text, container=container.name))
+
+
+def _tell_mounted_on_use(
+    container: Container, mount: Mount, path: str, context: PathContext, draft: PathDraft
+) -> None:
+    """Warn of a volume of the local driver that the engine mounts (``o=bind``, NFS, …) for its users alone.
+
+    When its last container stops, its directory is empty (moby: volume/local/local_unix.go, Unmount), and a mount
+    that is made later does not reach a container that has the directory above it, for binds are private. Backrest
+    reads the data for certain only when it mounts the volume itself.
+    """
+    volume = context.volumes.get(mount.name) if mount.type == "volume" else None
+    if volume is None or volume.driver != "local" or not volume.options.get("device"):
+        return
+    if any(source == posixpath.normpath(path) for source, _ in context.view):
+        return
+    kind = volume.options.get("type") or "a mount"
+    if kind == "none":
+        kind = "a bind mount"
+    text = (
+        f"volume {printable(mount.name)} of {container.name} is {printable(kind)} that the engine makes only while "
+        "a container uses the volume: Backrest may find an empty directory there; add to the volumes of the Backrest "
+        f'service: "- {printable(mount.name)}:{printable(path)}:ro"'
+    )
+    draft.findings.append(
+        Finding("volume-mounted-on-use", text, container=container.name, value=printable(mount.name))
+    )
 
 
 def _left_out(container: Container, mount: Mount, context: PathContext, draft: PathDraft) -> bool:
@@ -150,6 +178,8 @@ def _included(
             continue
         host = through_mount(path, mount, context.rules, context.volumes)
         if host:
+            base = host_path(mount, context.rules, context.volumes)
+            _tell_mounted_on_use(container, mount, base, context, draft)
             yield posixpath.normpath(host)
             continue
         text = (
