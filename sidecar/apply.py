@@ -253,6 +253,11 @@ class Applier:
             wish = self._wanted()
             self._finish(wish, self._file.preview(wish), changed=False, owed=outcome.owed)
             return
+        if outcome.refused:
+            self._finish(wish, outcome.written.merge, changed=False, restarted=True, owed=outcome.owed)
+            why = f"Backrest does not start with {', '.join(outcome.refused)}; the previous plans are back"
+            self._report(WriteFailed(wish.number, why, "see the event backrest.rolled_back", outcome.refused))
+            return
         self._announcer.written(outcome.written.merge)
         if outcome.written.changed:
             log.info(

@@ -23,7 +23,7 @@ from sidecar.log import get_logger, set_secrets
 from sidecar.merge import merge_checked, plan_digest
 from sidecar.merge_result import Merge, MergeOptions
 from sidecar.messages import PlansRendered
-from sidecar.rendering import Basis, ConfigView, Rendering
+from sidecar.rendering import Basis, ConfigView, Owners, Rendering
 from sidecar.settings import Settings
 from sidecar.state import Options, Owed, State, StateUnusable, from_json, to_json
 from sidecar.state_store import FILE as STATE_FILE
@@ -59,12 +59,14 @@ class Written:
         changed: Whether the file was replaced.
         before: The content that stood there before; None when nothing was written.
         digests: Plan id → digest of each rendered plan that was changed, for the quarantine.
+        owners_before: What the state said of owners before, for a roll-back; None when nothing was written.
     """
 
     merge: Merge
     changed: bool
     before: bytes | None = None
     digests: Mapping[str, str] = field(default_factory=dict)
+    owners_before: Owners | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,10 +226,11 @@ class ConfigFile:
                         self.save(after)
                     return Written(merge, changed=False)
                 digest = current.loaded.fingerprint.digest
-                owed = state.owed or Owed(self._now(), "config.json was written", digest)
-                after = replace(after, owed=owed)
+                # Since the last write, not the first: a start between two of them has not read the second.
+                after = replace(after, owed=Owed(self._now(), "config.json was written", digest))
                 if self._replace(backrest_config.dump(merge.data), merge.data, current, after):
-                    return Written(merge, True, current.loaded.raw, self._digests(merge, wish))
+                    before, digests = current.loaded.raw, self._digests(merge, wish)
+                    return Written(merge, True, before, digests, state.owners)
         raise self._contended()
 
     def put(self, data: dict[str, Any], change: Callable[[State], State]) -> None:
@@ -256,6 +259,8 @@ class ConfigFile:
             return False
         for note in done.notes:
             self._say_once("config.no_exchange", note)
+        if after.owed is not None:  # a Backrest that started before the swap has read the old file
+            after = replace(after, owed=replace(after.owed, since=self._now()))
         self.save(after)
         self.store.settle()
         loaded = replace(current.loaded, raw=new, fingerprint=done.fingerprint)
@@ -347,7 +352,7 @@ def _after_payload(state: State, payload: Mapping[str, Any]) -> State:
         said = from_json(payload)
     except StateUnusable:
         return state
-    return replace(state, owners=said.owners, owed=state.owed or said.owed)
+    return replace(state, owners=said.owners, owed=said.owed or state.owed)
 
 
 def _mark(path: Path) -> tuple[int, int, int] | None:

@@ -9,40 +9,22 @@ its hooks had stopped (backrest: internal/orchestrator/orchestrator.go:112-150).
 from __future__ import annotations
 
 import datetime as dt
-import math
-from collections.abc import Callable, Generator, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 
-from sidecar.backrest import (
-    BackrestEngine,
-    Failed,
-    IdleWatch,
-    Located,
-    Pending,
-    UpWatch,
-    config_error_in_log,
-    cut_off_operations,
-    locate,
-)
+from sidecar.backrest import BackrestEngine, IdleWatch, Located, locate
 from sidecar.backrest_api import BackrestApi, BackrestApiError, Operation
 from sidecar.config_file import ConfigFile, Written
-from sidecar.engine_errors import EngineError
 from sidecar.engine_types import ContainerState
 from sidecar.failures import Busy
 from sidecar.log import get_logger
 from sidecar.model import Container
+from sidecar.restart_cycle import RestartCycle, Restarted, Waits, unix_time
 from sidecar.settings import Settings
-from sidecar.state import Quarantined, State, StoppedBackrest
-
-RAN_WELL = 60.0
-"""Seconds that Backrest must have run before our stop for a failed start to be blamed on our plans."""
 
 VERSION_LABEL = "org.opencontainers.image.version"
 
 log = get_logger(__name__)
-
-Waits = Generator[float, None, "Restarted"]
-"""Yields monotonic times at which to be called again."""
 
 
 class Restarter:
@@ -81,12 +63,13 @@ class Restarter:
         self._clock = clock
         self._now = now
         self._patient = patient
-        self._cut_off = cut_off
+        self._cycle = RestartCycle(settings, file, engine, api=api, clock=clock, now=now, cut_off=cut_off)
         self._said = ""
+        self._said_missing = ""
 
-    def must_start(self) -> None:
+    def must_start(self) -> bool:
         """Start a Backrest that we stopped and did not see running again, see :meth:`RestartCycle.must_start`."""
-        self._cycle.must_start()
+        return self._cycle.must_start()
 
     def owes(self) -> bool:
         """Whether the running Backrest has not read the file as we wrote it.
@@ -101,7 +84,7 @@ class Restarter:
         if located.container is None:
             return True
         local = "://" not in self._settings.docker_sock or self._settings.docker_sock.startswith("unix://")
-        started = _unix(located.container.started_at)
+        started = unix_time(located.container.started_at)
         if located.state in {"exited", "created"} or (
             local and located.state == "running" and started > owed.since
         ):
@@ -129,13 +112,12 @@ class Restarter:
             located = locate(self._engine, self._settings.backrest_container, self._containers)
             if located.container is None or located.state in {"exited", "created"}:
                 return self._write_beside(located, write)
+            self._said_missing = ""
             self._remember(located.container)
-            if located.state in {"restarting", "crash-looping"}:
-                # It is down for reasons of its own between two attempts; no idle look could succeed.
-                return (yield from self._cycle(located.container, write, well=False))
             reason, again_in = self._not_yet(located, watch)
             if not reason:
-                return (yield from self._cycle(located.container, write, well=True))
+                well = located.state == "running"
+                return (yield from self._cycle.run(located.container, write, well=well))
             if reason.partition(" in ")[0] != self._said.partition(" in ")[0]:
                 log.info("backrest.busy", reason=reason)
             self._said = reason
@@ -144,7 +126,7 @@ class Restarter:
                     raise Busy(reason, self._clock() - began)
                 if self._settings.apply_force and located.state == "running":
                     log.warn("backrest.forced", reason=reason)
-                    return (yield from self._cycle(located.container, write, well=True))
+                    return (yield from self._cycle.run(located.container, write, well=True))
                 if not warned:
                     warned = True
                     log.error(
@@ -167,6 +149,8 @@ class Restarter:
                 f"the restart budget is used up ({per_minute} a minute, {per_hour} an hour): is somebody, or "
                 "another program, changing the same plans back?"
             ), wait
+        if located.state in {"restarting", "crash-looping"}:
+            return "", 0.0  # down for reasons of its own between two attempts; no idle look could succeed
         look = watch.look(
             container, self._engine.top(container.id), self._file.current().data, self._operations()
         )
@@ -195,9 +179,12 @@ class Restarter:
         """Write while no Backrest runs. One that was down before is not started: its next start reads the file."""
         written = write()
         if located.state == "missing":
-            log.warn("backrest.missing", reason=located.reason, advice="see --backrest-container")
+            if located.reason != self._said_missing:
+                log.warn("backrest.missing", reason=located.reason, advice="see --backrest-container")
+            self._said_missing = located.reason
             return Restarted(written, owed=located.reason)
-        self._file.update(lambda state: replace(state, owed=None))
+        if self.owes():
+            return Restarted(written, owed="Backrest was started while its file was being written")
         log.info("backrest.down", reason=f"{located.reason}; it reads the file at its next start")
         return Restarted(written)
 

@@ -20,7 +20,7 @@ class Owed:
     """A restart of Backrest that has to happen: the file is right, the running Backrest has not read it.
 
     Attributes:
-        since: Unix time in seconds of the first write that asked for it.
+        since: Unix time in seconds of the last write that asked for it. A start after it settles it.
         reason: For people.
         digest: Digest of the rendering that is to take effect.
     """

@@ -297,7 +297,14 @@ def test_a_plan_that_backrest_refuses_is_rolled_back_and_quarantined(stage: Stag
     assert stage.backrest.calls == []
 
 
-def test_no_roll_back_when_backrest_had_only_just_started(stage: Stage) -> None:
+def test_no_roll_back_when_backrest_had_only_just_started_and_names_no_plan_of_ours(stage: Stage) -> None:
+    real = stage.backrest.start
+
+    def start(container_id: str, /) -> None:
+        real(container_id)
+        stage.backrest.log = stage.backrest.log.replace("plan backrest_sidecar_bad", "something")
+
+    stage.backrest.start = start  # type: ignore[method-assign]  # it does not say which plan
     stage.want(container("bad"))
     stage.run(longest=25)
     assert stage.backrest.calls == ["stop", "start"]

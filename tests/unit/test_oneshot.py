@@ -159,11 +159,11 @@ def test_a_start_that_failed_is_3_and_the_run_that_makes_it_good_is_0(rig: Rig) 
     assert rig.apply() == 2
 
 
-def test_a_backrest_that_does_not_come_up_is_3(rig: Rig) -> None:
+def test_a_plan_that_backrest_does_not_start_with_is_3_though_it_runs_again(rig: Rig) -> None:
     rig.engine.there = (container("bad"),)
     assert rig.apply() == 3
-    assert "bad" in rig.said("backrest.not_up")[0]["reason"]
-    assert rig.said("restart.owed")
+    assert rig.said("backrest.rolled_back")[0]["plans"] == ["backrest_sidecar_bad"]
+    assert rig.backrest.running
 
 
 def test_what_an_earlier_run_owes_is_done_whatever_else_is_wrong(rig: Rig) -> None:
