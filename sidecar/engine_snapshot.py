@@ -34,6 +34,10 @@ _OWN_MOUNTS = frozenset({"/etc/hostname", "/etc/hosts", "/etc/resolv.conf", "/ru
 _HEX64 = re.compile(r"[0-9a-f]{64}")
 _SHORT_ID = re.compile(r"[0-9a-f]{12,64}")
 _PREFIX = "backrest."
+_ON_A_WORKER = (
+    "labels of Swarm services are not known on a worker node: give the labels to the containers"
+    " (labels: in the Compose file, not deploy.labels), or run the sidecar on a manager"
+)
 NO_SERVICES: Mapping[str, SwarmService] = MappingProxyType({})
 
 
@@ -104,7 +108,7 @@ class Snapshots:
                 docker_root=info.docker_root,
                 self_id=self._self_id(),
                 notes=tuple(self._notes.values()),
-                swarm=info.swarm,
+                swarm="manager" if self._services else info.swarm,
                 services=self._services or NO_SERVICES,
             )
             self._last = digest, snapshot
@@ -229,15 +233,16 @@ class Snapshots:
         return MappingProxyType({one.name: one for one in map(engine_decode.volume, rows)})
 
     def _services_now(self) -> Mapping[str, SwarmService]:
-        if self._facts().swarm != "manager":
-            self._notes["services"] = (
-                "labels of Swarm services are not known on a worker node: give the labels to the containers"
-                " (labels: in the Compose file, not deploy.labels), or run the sidecar on a manager"
-            )
+        # Where /info is forbidden nobody knows what this node is, and the question itself must tell.
+        if self._facts().swarm != "manager" and "info" not in self._notes:
+            self._notes["services"] = _ON_A_WORKER
             return NO_SERVICES
         try:
             rows = self._optional("services", "/services", "labels of Swarm services are unknown") or ()
         except EngineError as error:
+            if "not a swarm manager" in error.message:
+                self._notes["services"] = _ON_A_WORKER
+                return NO_SERVICES
             if error.kind not in {"protocol", "conflict"} or self._services is None:
                 raise
             # A swarm without a leader answers nothing; this node's containers are what they were.

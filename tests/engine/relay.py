@@ -11,6 +11,13 @@ from pathlib import Path
 _REQUEST = re.compile(rb"^(GET|HEAD|POST|PUT|DELETE) (?:/v[\d.]+)?(/[^ ?]*)[^ ]* HTTP/1", re.MULTILINE)
 
 
+_BODY = b"<html><body><h1>403 Forbidden</h1></body></html>"
+_PAGE = b"HTTP/1.1 403 Forbidden\r\nContent-Type: text/html\r\nContent-Length: %d\r\n\r\n%b" % (
+    len(_BODY),
+    _BODY,
+)
+
+
 class Relay:
     """Serves ``path`` by connecting each caller to ``target``; ``stop`` cuts all of them and removes the socket.
 
@@ -71,3 +78,26 @@ def _cut(end: socket.socket) -> None:
     with contextlib.suppress(OSError):
         end.shutdown(socket.SHUT_RDWR)
     end.close()
+
+
+class Forbidding(Relay):
+    """A socket proxy: what begins with one of ``forbidden`` is answered by a page that says 403, as HAProxy does."""
+
+    def __init__(self, path: Path, target: Path, forbidden: tuple[str, ...]) -> None:
+        super().__init__(path, target)
+        self.forbidden = forbidden
+
+    def _copy(self, source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while chunk := source.recv(65536):
+                asked = _REQUEST.match(chunk)
+                if asked:
+                    self.requests.add((asked[1].decode(), asked[2].decode()))
+                if asked and asked[2].decode().startswith(self.forbidden):
+                    source.sendall(_PAGE)
+                else:
+                    sink.sendall(chunk)
+        with self._lock:
+            self._open -= {source, sink}
+        _cut(source)
+        _cut(sink)
