@@ -25,7 +25,7 @@ from sidecar.engine_errors import EngineError
 from sidecar.engine_types import Event
 from sidecar.log import get_logger
 from sidecar.mailbox import Mailbox
-from sidecar.messages import EngineChanged, RendererInbox
+from sidecar.messages import EngineChanged, RendererInbox, VolumesChanged
 
 WINDOW: Final = 20.0
 """Seconds of one subscription. A hung engine is noticed so much later, plus the stream's own grace."""
@@ -192,9 +192,13 @@ class _Listener:
         self._inbox.offer(EngineChanged(reason, self._clock()))
 
     def _seen(self, event: Event) -> None:
+        reason, now = f"{event.type} {event.action}", self._clock()
         if event.type != "container":
             self._engine.invalidate_volumes()
-        self._inbox.offer(EngineChanged(f"{event.type} {event.action}", self._clock()))
+        # The event of a volume comes just before that of its container, which is the one to hurry for.
+        self._inbox.offer(
+            VolumesChanged(reason, now) if event.type == "volume" else EngineChanged(reason, now)
+        )
         if self._board is not None:
             self._board.event_seen()
 

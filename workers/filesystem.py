@@ -24,7 +24,7 @@ from sidecar.log import get_logger
 from sidecar.mailbox import Mailbox
 from sidecar.messages import ConfigChanged, RendererInbox, VolumesChanged
 
-STEP = 500
+STEP = 1_000
 """Milliseconds between two wake-ups of the native watcher; a change is told after one or two of them."""
 TICK = 5_000
 """Milliseconds after which the watcher comes back without a change: our heartbeat."""

@@ -22,7 +22,7 @@ from sidecar.duration import doubling
 from sidecar.engine_errors import EngineError
 from sidecar.log import get_logger
 from sidecar.mailbox import Mailbox
-from sidecar.messages import ConfigChanged, PlansRendered, RendererInbox, Stop, VolumesChanged
+from sidecar.messages import ConfigChanged, EngineChanged, PlansRendered, RendererInbox, Stop, VolumesChanged
 from sidecar.model import EngineSnapshot
 from sidecar.rendering import Basis
 from sidecar.settings import Settings
@@ -96,6 +96,11 @@ class Renderer:
             now = self._clock()
             cause = now if message is None else message.at
             self._note(message)
+            if isinstance(message, VolumesChanged) and now >= window_ends:
+                message = self._past_volumes(message)
+                if message is Stop.STOP:
+                    return
+                cause = message.at if isinstance(message, EngineChanged) else cause
             # The watcher of files tells twice a second at most: it makes no storm.
             window = 0.0 if isinstance(message, ConfigChanged) else self._settings.debounce
             if message is None or now >= window_ends:
@@ -136,6 +141,14 @@ class Renderer:
                 return False
             count += 1
             self._note(message)
+
+    def _past_volumes(self, message: RendererInbox | Stop | None) -> RendererInbox | Stop | None:
+        """Wait a window for what a new volume is for: alone it changes no plan, and its container comes next."""
+        ends = self._clock() + self._settings.debounce
+        while isinstance(message, VolumesChanged) and (room := ends - self._clock()) > 0:
+            message = self._inbox.take(room)
+            self._note(message)
+        return message
 
     def _note(self, message: RendererInbox | Stop | None) -> None:
         if isinstance(message, VolumesChanged):

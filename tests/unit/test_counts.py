@@ -18,7 +18,7 @@ from sidecar.child import Context
 from sidecar.config_file import ConfigFile
 from sidecar.engine_snapshot import Snapshots
 from sidecar.mailbox import Mailbox
-from sidecar.messages import ConfigChanged, EngineChanged, PlansRendered, RendererInbox, Stop
+from sidecar.messages import ConfigChanged, EngineChanged, PlansRendered, RendererInbox, Stop, VolumesChanged
 from sidecar.model import EngineSnapshot
 from tests.unit.stage import CONFIG, Clock, Stage
 from workers import renderer
@@ -279,6 +279,15 @@ def test_a_trickle_is_served_every_two_seconds_at_first(tmp_path: Path) -> None:
 def test_our_own_write_delays_no_event(tmp_path: Path) -> None:
     told: list[tuple[float, RendererInbox]] = [(5.0, ConfigChanged("modified", 5.0))]
     assert looks(tmp_path, told + engine(5.1)) == [0.0, 5.0, 5.1]
+
+
+def test_a_new_volume_waits_for_its_container_and_the_container_for_nothing(tmp_path: Path) -> None:
+    told: list[tuple[float, RendererInbox]] = [(5.0, VolumesChanged("volume create", 5.0))]
+    assert looks(tmp_path, told + engine(5.05)) == [0.0, 5.05]
+
+
+def test_a_volume_alone_is_looked_at_when_it_is_quiet(tmp_path: Path) -> None:
+    assert looks(tmp_path, [(5.0, VolumesChanged("volume create", 5.0))]) == [0.0, 5.3]
 
 
 def test_a_thousand_containers_within_seconds_cost_two_passes(tmp_path: Path) -> None:
