@@ -79,18 +79,20 @@ def merge_hooks(
     wanted = in_order(ours)
     digests = tuple(hook_digest(hook.to_json()) for hook in wanted)
     known = {*written, *digests}
-    spare: dict[str, Any] = {}
+    spare: dict[str, list[Any]] = {}
     foreign: list[Any] = []
     found: list[str] = []
     for hook in standing:
         name = hook_digest(hook)
         if name in known or _is_marked(hook) or _is_go_hook(hook, go_commands):
-            spare.setdefault(name, hook)
+            spare.setdefault(name, []).append(hook)
             found.append(name)
         else:
             foreign.append(hook)
+    # One label may name a command twice: each of our hooks takes one of the file's.
     merged = [
-        spare[name] if name in spare else hook.to_json() for name, hook in zip(digests, wanted, strict=True)
+        spare[name].pop(0) if spare.get(name) else hook.to_json()
+        for name, hook in zip(digests, wanted, strict=True)
     ]
     merged += foreign
     changed = len(merged) != len(standing) or any(a is not b for a, b in zip(merged, standing, strict=True))

@@ -156,10 +156,13 @@ def template_hooks(stop: str, start: str) -> tuple[Hook, ...]:
 
 
 def go_tool_commands(
-    start: Iterable[str], end: Iterable[str], *, template: bool, container: str
+    start: Iterable[str], end: Iterable[str], *, template: bool, containers: Sequence[str]
 ) -> tuple[str, ...]:
-    """Return what the Go tool of this name renders from the same labels, to recognise its hooks."""
+    """Return what the Go tool of this name renders from the same labels, to recognise its hooks.
+
+    Of several replicas it wrote the hooks of any one: its plans overwrite each other.
+    """
     commands = (*start, *end)
     if not commands and template:
-        return (f"docker stop {container}", f"docker start {container}")
+        return tuple(f"docker {verb} {name}" for name in containers for verb in ("stop", "start"))
     return commands

@@ -79,7 +79,7 @@ def plan_hooks(
     """
     names = sorted(naming.final_name(c) for c in containers)
     go_hooks = hooks.go_tool_commands(
-        labels.start_commands, labels.end_commands, template=labels.template, container=names[0]
+        labels.start_commands, labels.end_commands, template=labels.template, containers=names
     )
     if labels.start_commands or labels.end_commands:
         return PlanHooks(hooks.label_hooks(labels.start_commands, labels.end_commands, names), go_hooks)

@@ -15,6 +15,7 @@ from sidecar import naming
 from sidecar.backrest_plan import Plan
 from sidecar.cron import CronError, normalize, note
 from sidecar.grouping import Grouping
+from sidecar.label_reader import ENABLE
 from sidecar.labels import PlanLabels, parse, parse_volume
 from sidecar.model import Container, EngineSnapshot, Finding, Volume, printable
 from sidecar.naming import Workload
@@ -150,7 +151,7 @@ def render(
         present.update(o.workload for o in owners.values() if o.workload.partition("#")[0] in held)
     drafts = [draft for group in groups for draft in group.drafts]
     ids = _assign(drafts, view, owners, settings, findings)
-    plans = _finish(drafts, ids, snapshot, view, settings, memo, findings)
+    plans = _finish(drafts, ids, snapshot, view, owners, settings, memo, findings)
     renamed = sorted(
         (old, ids[owner.workload])
         for old, owner in owners.items()
@@ -195,8 +196,12 @@ def _draft_group(
         not plans and not labels.withdrawn and not labels.broken and _has_enabled_volume(newest, context)
     )
     if by_volume:
-        wish = {**newest.labels, "backrest.enable": "true"}
-        plans = parse(wish, container=newest.name, policy=settings.label_policy).plans[:1]
+        wish = {**newest.labels, ENABLE: "true"}
+        # The volume enables, but what the image says beside that still does not count.
+        image = {key: value for key, value in newest.image_labels.items() if key != ENABLE}
+        asked = parse(wish, container=newest.name, image_labels=image, policy=settings.label_policy)
+        plans = asked.plans[:1]
+        group.present.update(workload.key for name in asked.broken if not name)
     for plan in plans:
         named = replace(workload, plan=plan.name) if plan.name else workload
         group.present.add(named.key)
@@ -252,6 +257,7 @@ def _finish(
     ids: Mapping[str, str],
     snapshot: EngineSnapshot,
     view: ConfigView,
+    owners: Owners,
     settings: Settings,
     memo: Memo,
     findings: list[Finding],
@@ -259,17 +265,18 @@ def _finish(
     """Fill in what depends on the id, on config.json, and on who must not be stopped."""
     repos = RepoChoice.of(view, settings.default_repo or "")
     guarded = protected(snapshot, settings.backrest_container, settings.docker_sock)
+    former = {owner.workload: plan_id for plan_id, owner in owners.items() if plan_id in repos.standing}
     before, memo.plans = memo.plans, {}
     plans: list[RenderedPlan] = []
     for draft in drafts:
         plan_id = ids.get(draft.workload.key, "")
-        repo = repos.choose(draft.labels.repo, plan_id)
+        repo = repos.choose(draft.labels.repo, plan_id, former.get(draft.workload.key, ""))
         against = against_stopping(draft.containers, guarded, snapshot) if draft.labels.template else ()
         basis = (plan_id, repo, against, repos.error, repos.known, plan_id in repos.standing)
         done = before.get(draft.workload)
         if done is None or done.draft is not draft or done.basis != basis:
             found: list[Finding] = []
-            plan = _render_plan(draft, plan_id, repos, against, settings, found)
+            plan = _render_plan(draft, plan_id, repo, repos, against, settings, found)
             done = _Finished(draft, basis, plan, tuple(found))
         memo.plans[draft.workload] = done
         findings.extend(done.findings)
@@ -282,6 +289,7 @@ def _finish(
 def _render_plan(
     draft: _Draft,
     plan_id: str,
+    chosen: tuple[str, str],
     repos: RepoChoice,
     against: Sequence[tuple[str, str]],
     settings: Settings,
@@ -295,7 +303,7 @@ def _render_plan(
         )
         findings.append(Finding("no-plan-id", text, container=name, skips=True))
         return None
-    repo, repo_source = repos.choose(labels.repo, plan_id)
+    repo, repo_source = chosen
     if not repo:
         findings.append(no_repo_finding(name, labels, repos))
         return None
@@ -339,18 +347,18 @@ def _render_plan(
 def _retention(
     name: str, labels: PlanLabels, settings: Settings, sources: dict[str, str], findings: list[Finding]
 ) -> dict[str, Any] | None:
-    if labels.keep is None:
-        sources.setdefault("retention", "--default-retention")
-        return Keep.parse(settings.default_retention).policy() if settings.default_retention else None
-    if labels.keep.inexpressible:
-        label = labels.sources.get("keep", "backrest.keep")
-        parts = ", ".join(labels.keep.inexpressible)
+    keep, label = labels.keep, labels.sources.get("keep", "backrest.keep")
+    if keep is None:
+        label = sources.setdefault("retention", "--default-retention")
+        keep = Keep.parse(settings.default_retention) if settings.default_retention else None
+    if keep is not None and keep.inexpressible:
+        parts = ", ".join(keep.inexpressible)
         text = (
             f"{name}: Backrest cannot express {parts} of {label}; the plan is written without retention, so "
-            "Backrest forgets nothing (backup-once uses the whole spec)"
+            f"Backrest forgets nothing{' (backup-once uses the whole spec)' if labels.keep else ''}"
         )
         findings.append(Finding("keep-inexpressible", text, container=name, label=label, value=parts))
-    return labels.keep.policy()
+    return keep.policy() if keep is not None else None
 
 
 def skipped(findings: Iterable[Finding]) -> Sequence[Finding]:

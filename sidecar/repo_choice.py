@@ -43,14 +43,21 @@ class RepoChoice:
             )
         return cls(known, explicit, fallback, {p.id: p.repo for p in view.plans if p.repo in known}, error)
 
-    def choose(self, label: str | None, plan_id: str) -> tuple[str, str]:
-        """Return (repo, where it comes from); the repo is empty when there is none."""
+    def choose(self, label: str | None, plan_id: str, former: str = "") -> tuple[str, str]:
+        """Return (repo, where it comes from); the repo is empty when there is none.
+
+        Args:
+            label: ``backrest.repo``.
+            plan_id: The plan.
+            former: The id that the workload's plan has had until now, where an option has renamed it.
+        """
         if label:
             return (label if label in self.known else ""), "backrest.repo"
         if self.explicit:
             return self.explicit, "--default-repo"
-        if plan_id in self.standing:
-            return self.standing[plan_id], "config.json"
+        for kept in (plan_id, former):
+            if kept in self.standing:
+                return self.standing[kept], "config.json"
         return self.fallback, "config.json"
 
 

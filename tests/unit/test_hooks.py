@@ -148,5 +148,8 @@ def test_self_becomes_the_container_and_is_said_once_for_each_replica() -> None:
 
 
 def test_go_tool_commands() -> None:
-    assert go_tool_commands([], [], template=True, container="web") == ("docker stop web", "docker start web")
-    assert go_tool_commands(["a"], ["b"], template=True, container="web") == ("a", "b")
+    assert go_tool_commands([], [], template=True, containers=["web"]) == (
+        "docker stop web",
+        "docker start web",
+    )
+    assert go_tool_commands(["a"], ["b"], template=True, containers=["web"]) == ("a", "b")
