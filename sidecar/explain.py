@@ -115,7 +115,9 @@ def look(settings: Settings, engine: Source) -> tuple[tuple[Explanation, ...], t
     )
     now = dt.datetime.now(dt.UTC)
     found = explain_all(snapshot, rendering, merge, rules, view, _clock(settings, engine, snapshot), now)
-    return found, tuple(notes)
+    told = {finding for explanation in found for finding in explanation.findings}
+    notes.extend(finding.message for finding in rendering.findings if finding not in told)
+    return found, tuple(dict.fromkeys(notes))
 
 
 def _clock(settings: Settings, engine: Source, snapshot: EngineSnapshot) -> Clock:
@@ -207,4 +209,6 @@ def _details(e: Explanation) -> Iterable[str]:
     for finding in e.findings:
         if not finding.skips:
             yield f"  warning    {finding.message}"
+        elif e.plans:  # one of several plans; where it is the only one, it is the reason above
+            yield f"  skipped    {finding.message}"
     yield ""

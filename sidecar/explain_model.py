@@ -9,6 +9,7 @@ from typing import Any
 
 from sidecar import naming
 from sidecar.cron import CronError, next_runs
+from sidecar.labels import parse_volume
 from sidecar.merge_result import Merge
 from sidecar.model import Container, EngineSnapshot, Finding, Mount
 from sidecar.paths import PathRules, View, host_path, in_view, is_special
@@ -142,7 +143,7 @@ def _verdict(
     if container.is_oneoff:
         return "ignored", "made by compose run; its service is what counts"
     if plans:
-        return "backed up", ""
+        return "backed up", _withdrawn_words(naming.workload_of(container).key, rendering)
     if container.swarm_service and container.has_ended:
         return "ignored", "its Swarm task has ended; others of its service count"
     workload = naming.workload_of(container)
@@ -154,6 +155,15 @@ def _verdict(
     if workload.key in rendering.present:
         return "skipped", "another container of this workload counts"
     return "not enabled", "it has no label backrest.enable=true"
+
+
+def _withdrawn_words(workload: str, rendering: Rendering) -> str:
+    """Return which of a workload's plans are withdrawn while others stand; empty for none."""
+    names = (
+        key.partition("#")[2] for key in sorted(rendering.withdrawn) if key.partition("#")[0] == workload
+    )
+    words = [f"plan {name}" if name else "the default plan" for name in names]
+    return f"withdrawn: {', '.join(words)}" if words else ""
 
 
 def _plan_view(plan: RenderedPlan, state: str, clock: Clock, now: dt.datetime) -> PlanView:
@@ -211,6 +221,9 @@ def _mount_view(mount: Mount, rules: PathRules, view: View, snapshot: EngineSnap
     kind = f"{mount.type} {mount.name}" if mount.name else mount.type
     if not host:
         return MountView(mount.destination, kind, "", "", "it has no path on the host")
+    volume = snapshot.volumes.get(mount.name) if mount.type == "volume" else None
+    if volume is not None and parse_volume(volume.labels, volume=mount.name).enable is False:
+        return MountView(mount.destination, kind, host, "", "the volume says backrest.enable=false")
     if mount.type == "bind" and is_special(mount.source, rules):
         return MountView(mount.destination, kind, host, "", "a socket or device is left out")
     if mount.type == "bind" and rules.exclude_binds:

@@ -176,6 +176,8 @@ def _included(
             if _allowed(container, raw, path, context, draft):
                 yield path
             continue
+        if _kept_out(container, raw, mount, context, draft):
+            continue
         host = through_mount(path, mount, context.rules, context.volumes)
         if host:
             base = host_path(mount, context.rules, context.volumes)
@@ -195,6 +197,22 @@ def _included(
                 value=printable(raw),
             )
         )
+
+
+def _kept_out(container: Container, raw: str, mount: Mount, context: PathContext, draft: PathDraft) -> bool:
+    """Whether the volume says no for itself: that counts wherever it is mounted, asked for or not."""
+    labels = context.volume_labels.get(mount.name) if mount.type == "volume" else None
+    if labels is None or labels.enable is not False:
+        return False
+    text = (
+        f"{printable(raw)} of {container.name} lies on volume {printable(mount.name)}, which says "
+        "backrest.enable=false; it is left out"
+    )
+    label = "backrest.paths.include"
+    draft.findings.append(
+        Finding("volume-left-out", text, container=container.name, label=label, value=printable(raw))
+    )
+    return True
 
 
 def _allowed(container: Container, raw: str, path: str, context: PathContext, draft: PathDraft) -> bool:
