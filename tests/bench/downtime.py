@@ -29,7 +29,7 @@ def downtime(engine: TestEngine, folder: Path) -> Iterator[Figure]:
     for number in range(CONTAINERS):
         site.service(f"s{number:02d}", QUIESCE)
     began = time.time() - 1
-    outcome = site.run(site.options())
+    outcome = site.run(site.options(kind="restic", together=True))
     events = _events(engine, began)
     expected = {f"shop-s{number:02d}-1" for number in range(CONTAINERS)}
     if set(outcome.summary.downtime) != expected:
@@ -40,7 +40,7 @@ def downtime(engine: TestEngine, folder: Path) -> Iterator[Figure]:
     died = {_name(e): _at(e) for e in mine if e["Action"] == "die"}
     started = {_name(e): _at(e) for e in mine if e["Action"] == "start"}
     others = [e for e in events if _name(e) not in expected]
-    backup_from = min(_at(e) for e in others if e["Action"] == "create")
+    backup_from = min(_at(e) for e in others if e["Action"] == "start")
     backup_to = max(_at(e) for e in others if e["Action"] in {"die", "destroy"})
     backup = backup_to - backup_from
     slowest_stop = max(died[name] - killed[name] for name in expected)

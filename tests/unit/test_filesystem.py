@@ -138,7 +138,7 @@ def test_watches_cheaply_not_recursively_and_beats_each_time(tree: Tree) -> None
     assert options["watch_filter"] is None
     assert options["yield_on_timeout"] is True
     assert options["stop_event"] is tree.stop
-    assert options["step"] == 500
+    assert options["step"] == 1000
     assert len(tree.beats) == 4
     assert min(tree.beats) >= 3 * filesystem.TICK / 1000
 
