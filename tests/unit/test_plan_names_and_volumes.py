@@ -118,7 +118,7 @@ class TestNamedPlans:
         )
         found = lint_files([str(file)], options=LintOptions(), env={})
         assert [(f.code, "backrest_sidecar_web_db" in f.message) for f in found] == [
-            ("plan-id-contested", True)
+            ("plan-id-collides", True)
         ]
 
 
