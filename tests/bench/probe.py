@@ -78,11 +78,10 @@ def descriptors(pid: int | str = "self") -> int:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One whole process: seconds on the clock, seconds of a processor, largest memory in MiB, exit code."""
+    """One whole process: seconds on the clock, seconds of a processor, exit code."""
 
     wall: float
     cpu: float
-    peak: float
     code: int
 
 
@@ -94,7 +93,7 @@ def run(command: Sequence[str], env: Mapping[str, str]) -> Run:
     wall = time.perf_counter() - began
     process.returncode = os.waitstatus_to_exitcode(status)
     cpu = usage.ru_utime + usage.ru_stime
-    return Run(wall, cpu, usage.ru_maxrss / 1024, process.returncode)
+    return Run(wall, cpu, process.returncode)
 
 
 def machine(engine: Mapping[str, Any]) -> dict[str, Any]:

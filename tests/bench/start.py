@@ -49,8 +49,8 @@ def start(engine: TestEngine, folder: Path, rounds: int) -> Iterator[Figure]:
             floor=Sample.of(one.wall for one in bare).median,
             floor_name="bare interpreter",
             budget=budget,
-            note=f"{Sample.of(one.cpu for one in ours).median * 1000:.0f} ms of a processor, "
-            f"{Sample.of(one.peak for one in ours).median:.0f} MiB at most",
+            note=f"{Sample.of(one.cpu for one in ours).median * 1000:.0f} ms of a processor; "
+            f"a bare interpreter {Sample.of(one.cpu for one in bare).median * 1000:.0f} ms",
         )
 
 
