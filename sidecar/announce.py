@@ -10,7 +10,7 @@ from typing import Any
 from sidecar.diff import colour, plan_diff
 from sidecar.engine_errors import EngineError
 from sidecar.log import get_logger
-from sidecar.merge_result import Change, ChangeKind, Merge
+from sidecar.merge_result import Blocked, Change, ChangeKind, Merge
 from sidecar.model import EngineSnapshot, Finding
 from sidecar.rendering import RenderedPlan, Rendering
 from sidecar.status import StatusBoard
@@ -33,6 +33,7 @@ class Announcer:
         self._merged: Merge | None = None
         self._merge_findings: frozenset[Finding] = frozenset()
         self._faults: frozenset[str] = frozenset()
+        self._blocked: frozenset[Blocked] = frozenset()
         self._notes: frozenset[str] = frozenset()
         self._trouble = ""
         self._usable = False
@@ -110,6 +111,10 @@ class Announcer:
                     advice="Backrest would not start with this; it was there before us, mend it in Backrest",
                 )
         self._faults = frozenset(faults)
+        for blocked in merge.blocked:
+            if blocked not in self._blocked:
+                log.error("plan.blocked", plan=blocked.plan_id, reason=blocked.reason)
+        self._blocked = frozenset(merge.blocked)
 
     def written(self, merge: Merge) -> None:
         """A merge was put in place: name what it did to whose plan."""
@@ -138,8 +143,6 @@ class Announcer:
                     old=change.before.get("paths"),
                     new=change.after.get("paths"),
                 )
-        for blocked in merge.blocked:
-            log.error("plan.blocked", plan=blocked.plan_id, reason=blocked.reason)
 
     def would_write(self, before: dict[str, Any], merge: Merge, *, text: bool) -> None:
         """A dry run: show what a write would change, plan by plan, without secrets.

@@ -255,8 +255,8 @@ class Applier:
             return
         if outcome.refused:
             self._finish(wish, outcome.written.merge, changed=False, restarted=True, owed=outcome.owed)
-            why = f"Backrest does not start with {', '.join(outcome.refused)}; the previous plans are back"
-            self._report(WriteFailed(wish.number, why, "see the event backrest.rolled_back", outcome.refused))
+            why = f"Backrest did not start with the new plans, the previous ones are back: {outcome.refused}"
+            self._report(WriteFailed(wish.number, why, "change the labels of the plan named", outcome.guilty))
             return
         self._announcer.written(outcome.written.merge)
         if outcome.written.changed:
@@ -294,6 +294,7 @@ class Applier:
                 restarted=restarted,
                 owed="restart" if owed else "",
                 reason=owed,
+                skipped=tuple(sorted({finding.container for finding in merge.findings if finding.skips})),
             )
         )
         blocked = tuple(entry.plan_id for entry in merge.blocked)

@@ -36,6 +36,8 @@ def backup_once(settings: Settings) -> int:
     except FAILURES as failure:
         log.error("backup-once.failed", **told(failure))
         return FAILED
+    if not settings.dry_run:
+        _start_backrest(settings)
     return _supervised(
         settings,
         lambda engine: ChildSpec(
@@ -46,7 +48,24 @@ def backup_once(settings: Settings) -> int:
 
 def recover(settings: Settings) -> int:
     """Start what an interrupted run had stopped: Backrest first, then what the journal lists."""
-    started = False
+    owed, done = _start_backrest(settings)
+    code = _supervised(
+        settings,
+        lambda engine: ChildSpec(
+            "quiesce", recover_worker(engine, settings.state_path), restart="temporary", shutdown=SHUTDOWN
+        ),
+    )
+    if not done:
+        return FAILED
+    return 0 if owed and code == 2 else code  # 2: nothing to do
+
+
+def _start_backrest(settings: Settings) -> tuple[bool, bool]:
+    """Start a Backrest that a dead process of ours had stopped; return whether there was one, and no failure.
+
+    What fails here is said, and does not keep the containers of a journal down.
+    """
+    owed = False
     try:
         parts = writing(
             settings,
@@ -56,20 +75,13 @@ def recover(settings: Settings) -> int:
             stop=threading.Event(),
             patient=False,
         )
-        if parts.file.state().stopped is not None and parts.restarter is not None:
-            parts.file.recover()
-            parts.restarter.must_start()
-            started = True
+        owed = parts.file.state().stopped is not None
+        if owed:
+            parts.work_off()
     except FAILURES as failure:
         log.error("recover.failed", **told(failure))
-        return FAILED
-    code = _supervised(
-        settings,
-        lambda engine: ChildSpec(
-            "quiesce", recover_worker(engine, settings.state_path), restart="temporary", shutdown=SHUTDOWN
-        ),
-    )
-    return 0 if started and code == 2 else code  # 2: nothing to do
+        return owed, False
+    return owed, True
 
 
 def _supervised(settings: Settings, spec: Callable[[Engine], ChildSpec]) -> int:

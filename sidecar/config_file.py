@@ -7,7 +7,8 @@ remembered: a pass over an unchanged world parses nothing and merges nothing.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from sidecar.log import get_logger, set_secrets
 from sidecar.merge import merge_checked, plan_digest
 from sidecar.merge_result import Merge, MergeOptions
 from sidecar.messages import PlansRendered
+from sidecar.protected import VERSION_LABEL, find_backrest
 from sidecar.rendering import Basis, ConfigView, Owners, Rendering
 from sidecar.settings import Settings
 from sidecar.state import Options, Owed, State, StateUnusable, from_json, to_json
@@ -115,6 +117,20 @@ class ConfigFile:
         self._tried: _Tried | None = None
         self._checked = Checked()
         self._noted: set[str] = set()
+        self._held = False
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the lock that keeps two sidecars apart. It may be held already, by this object. Raises LockError."""
+        if self._held:
+            yield
+            return
+        with self.store.lock(self._wait):
+            self._held = True
+            try:
+                yield
+            finally:
+                self._held = False
 
     def recover(self) -> None:
         """Finish or undo what a killed process left behind. Call once at start, before anything else.
@@ -124,7 +140,7 @@ class ConfigFile:
         """
         if not self._settings.config.parent.is_dir():
             return
-        with self.store.lock(self._wait):
+        with self.locked():
             recovered = self.store.recover()
             for note in recovered.notes:
                 log.warn("config.recovered", reason=note)
@@ -170,7 +186,7 @@ class ConfigFile:
 
     def update(self, change: Callable[[State], State]) -> State:
         """Change the state under the lock; return it. Raises StateError, LockError."""
-        with self.store.lock(self._wait):
+        with self.locked():
             state = change(self.state())
             self.save(state)
         return state
@@ -184,7 +200,7 @@ class ConfigFile:
         state = self.state()
         rendering = self._render(backrest_config.view(data), state, wish)
         return merge_checked(
-            data, rendering, state.owners, self._options(state, raise_modno=False), self._now()
+            data, rendering, state.owners, self._options(state, wish, raise_modno=False), self._now()
         )
 
     def remember(self, wish: PlansRendered) -> Merge:
@@ -196,7 +212,7 @@ class ConfigFile:
         Raises:
             ConfigError, ConfigUnreadable, StateError, LockError: Nothing was saved.
         """
-        with self.store.lock(self._wait):
+        with self.locked():
             current, state = self.current(), self.state()
             merge = self._merge(current, state, wish, raise_modno=False)
             if not merge.changed:
@@ -216,7 +232,7 @@ class ConfigFile:
         """
         if (known := self._nothing_to_do(wish)) is not None:
             return Written(known, changed=False)
-        with self.store.lock(self._wait):
+        with self.locked():
             for _ in range(ATTEMPTS):
                 current, state = self.current(), self.state()
                 merge = self._merge(current, state, wish, raise_modno=raise_modno)
@@ -228,16 +244,16 @@ class ConfigFile:
                 digest = current.loaded.fingerprint.digest
                 # Since the last write, not the first: a start between two of them has not read the second.
                 after = replace(after, owed=Owed(self._now(), "config.json was written", digest))
-                if self._replace(backrest_config.dump(merge.data), merge.data, current, after):
+                if self._replace(backrest_config.dump(merge.data), merge.data, current.loaded, after):
                     before, digests = current.loaded.raw, self._digests(merge, wish)
                     return Written(merge, True, before, digests, state.owners)
         raise self._contended()
 
     def put(self, data: dict[str, Any], change: Callable[[State], State]) -> None:
-        """Replace the document by ``data`` whatever stands there now, for an undo. Raises as :meth:`write`."""
-        with self.store.lock(self._wait):
+        """Replace the document by ``data`` whatever stands there now, broken or not. Raises as :meth:`write`."""
+        with self.locked():
             for _ in range(ATTEMPTS):
-                if self._replace(backrest_config.dump(data), data, self.current(), change(self.state())):
+                if self._replace(backrest_config.dump(data), data, self.store.read(), change(self.state())):
                     return
         raise self._contended()
 
@@ -246,11 +262,11 @@ class ConfigFile:
         earlier = backrest_config.parse(before, where="the previous config.json")
         self.put({**self.current().data, "plans": earlier.get("plans", [])}, change)
 
-    def _replace(self, new: bytes, data: dict[str, Any], current: Current, after: State) -> bool:
+    def _replace(self, new: bytes, data: dict[str, Any], old: Loaded, after: State) -> bool:
         """Swap the file and save the state; return False when somebody else wrote meanwhile."""
         payload = to_json(State(owners=after.owners, owed=after.owed))
         try:
-            done = self.store.replace(new, current.loaded.fingerprint, payload)
+            done = self.store.replace(new, old.fingerprint, payload)
         except Changed as changed:
             if changed.payload is not None:
                 self.save(_after_payload(self.state(), changed.payload))
@@ -263,7 +279,7 @@ class ConfigFile:
             after = replace(after, owed=replace(after.owed, since=self._now()))
         self.save(after)
         self.store.settle()
-        loaded = replace(current.loaded, raw=new, fingerprint=done.fingerprint)
+        loaded = replace(old, raw=new, fingerprint=done.fingerprint)
         self._current = Current(data, loaded, backrest_config.view(data))
         return True
 
@@ -278,7 +294,7 @@ class ConfigFile:
         if rendering is wish.rendering and current is self._current:
             # The very same object next time: comparing the view with the renderer's then costs nothing.
             self._current = replace(current, view=wish.basis.view)
-        options = self._options(state, raise_modno=raise_modno)
+        options = self._options(state, wish, raise_modno=raise_modno)
         merge = merge_checked(current.data, rendering, state.owners, options, self._now(), self._checked)
         self._tried = _Tried(current.loaded.fingerprint, wish.rendering, rendering, state, merge)
         return merge
@@ -319,16 +335,23 @@ class ConfigFile:
         rendered = self._rendered or wish.rendering
         return {p.plan.id: plan_digest(p.plan) for p in rendered.plans if p.plan.id in changed}
 
-    def _options(self, state: State, *, raise_modno: bool) -> MergeOptions:
+    def _options(self, state: State, wish: PlansRendered, *, raise_modno: bool) -> MergeOptions:
         settings = self._settings
+        image_id, version = state.image_id, state.backrest_version
+        if (backrest := find_backrest(wish.snapshot, settings.backrest_container)) is not None:
+            # As it is now, not as at the last restart: an update lifts a quarantine, and brings new fields.
+            image_id, version = backrest.image_id or image_id, backrest.labels.get(VERSION_LABEL, version)
+        image = image_id.removeprefix("sha256:")
         return MergeOptions(
             orphans=settings.orphans,
             orphans_explicit="orphans" in settings.explicit,
             orphan_grace=settings.orphan_grace,
             prefix=settings.plan_id_prefix,
-            keep_last_n_supported=not _older(state.backrest_version, KEEP_LAST_N_SINCE),
+            keep_last_n_supported=not _older(version, KEEP_LAST_N_SINCE),
             raise_modno=raise_modno,
-            quarantined=frozenset(q.digest for q in state.quarantine if q.image_id == state.image_id),
+            quarantined=frozenset(
+                entry.digest for entry in state.quarantine if entry.image_id.removeprefix("sha256:") == image
+            ),
         )
 
     def _state_after(self, state: State, merge: Merge, wish: PlansRendered) -> State:

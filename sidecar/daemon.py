@@ -15,6 +15,7 @@ from sidecar.child import ChildSpec, Context
 from sidecar.config_file import ConfigFile
 from sidecar.engine import Engine
 from sidecar.engine_errors import EngineError
+from sidecar.failures import FAILURES, told
 from sidecar.log import get_logger
 from sidecar.mailbox import Mailbox
 from sidecar.marker_watch import Doing, MarkerWatch, backrest_doing
@@ -137,16 +138,16 @@ class Daemon:
         """Do first what an earlier process left: leftovers of a write, a Backrest that must be started."""
         if self._settings.dry_run:
             return
-        parts.file.recover()
         said = ""
         while not ctx.stop.is_set():
             try:
-                self._must_start(parts)
-            except EngineError as error:
-                if error.message != said:
-                    log.error("backrest.start_failed", reason=error.message, advice=error.advice)
-                said = error.message
-                ctx.beat(60.0)
+                parts.work_off()
+            except FAILURES as failure:
+                reason = told(failure)
+                if reason["reason"] != said:
+                    log.error("writer.waiting", **reason)
+                said = reason["reason"]
+                ctx.beat(60.0 + self._settings.restart_timeout)
                 ctx.stop.wait(2.0)
                 continue
             return

@@ -25,11 +25,10 @@ from sidecar.plan_merge import (
     remembers,
     stands_exactly,
 )
-from sidecar.protojson import as_int, digest
+from sidecar.protojson import MAX_INT32, as_int, digest
 from sidecar.rendering import Owner, Owners, RenderedPlan, Rendering
 from sidecar.validation import known_repos
 
-_MAX_INT32 = (1 << 31) - 1
 _SOURCES = {
     "paths": ("paths", "include"),
     "excludes": ("excludes", "exclude"),
@@ -251,5 +250,5 @@ class MergePass:
         kept = (self.replaced.get(index, plan) for index, plan in enumerate(self.plans))
         out = {**self.data, "plans": [plan for plan in kept if plan is not None] + self.added}
         if self.options.raise_modno:
-            out["modno"] = min((as_int(out.get("modno")) or 0) + 1, _MAX_INT32)
+            out["modno"] = min((as_int(out.get("modno")) or 0) + 1, MAX_INT32)
         return out

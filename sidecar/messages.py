@@ -100,6 +100,7 @@ class Applied:
         restarted: Whether Backrest was restarted, or told through its API.
         owed: What is still owed, e.g. ``restart``; empty when nothing is.
         reason: Why it is still owed; empty when nothing is.
+        skipped: Containers whose plan was left out when it came to merging, e.g. because its id is taken.
     """
 
     number: int
@@ -109,6 +110,7 @@ class Applied:
     restarted: bool = False
     owed: str = ""
     reason: str = ""
+    skipped: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

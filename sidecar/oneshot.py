@@ -31,7 +31,7 @@ def reconcile(settings: Settings) -> int:
         with stopping() as stop:
             engine = open_engine(settings)
             parts = writing(settings, engine, announcer, reports.append, stop=stop, patient=False)
-            brought_back = _work_off(settings, parts)
+            brought_back = not settings.dry_run and parts.work_off()
             wish = look(settings, engine, parts.file, announcer)
             _drive(parts, wish, stop)
     except FAILURES as failure:
@@ -66,14 +66,6 @@ def stopping() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def _work_off(settings: Settings, parts: Writing) -> bool:
-    """Do first what an earlier run left to be done; return whether Backrest was started for it."""
-    if settings.dry_run:
-        return False
-    parts.file.recover()
-    return parts.restarter is not None and parts.restarter.must_start()
-
-
 def _drive(parts: Writing, wish: PlansRendered, stop: threading.Event) -> None:
     parts.applier.want(wish)
     due = parts.applier.step()
@@ -86,10 +78,11 @@ def _drive(parts: Writing, wish: PlansRendered, stop: threading.Event) -> None:
 
 
 def _outcome(settings: Settings, wish: PlansRendered, reports: list[Report], *, brought_back: bool) -> int:
-    skips = len({finding.container for finding in skipped(wish.rendering.findings)})
     applied = next((report for report in reports if isinstance(report, Applied)), None)
     failed = [report for report in reports if isinstance(report, WriteFailed)]
     changed = brought_back or (applied is not None and (applied.changed or applied.restarted))
+    left_out = {finding.container for finding in skipped(wish.rendering.findings)}
+    skips = len(left_out.union(applied.skipped if applied is not None else ()))
     fields = {
         "plans": len(wish.rendering.plans),
         "skipped": skips,

@@ -7,6 +7,8 @@ from urllib.parse import urlsplit
 
 from sidecar.model import Container, EngineSnapshot
 
+VERSION_LABEL = "org.opencontainers.image.version"
+"""Label of Backrest's image."""
 _BACKREST_IMAGES = ("garethgeorge/backrest",)
 
 

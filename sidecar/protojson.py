@@ -87,6 +87,7 @@ def _same(value: Any) -> Any:
 STRING = Kind(lambda v: "" if type(v) is str else "must be text", _same, "", str)
 BOOL = Kind(lambda v: "" if type(v) is bool else "must be true or false", _same, False, bool)
 INT32 = _integer(32)
+MAX_INT32 = (1 << 31) - 1
 INT64 = _integer(64)
 DOUBLE = Kind(_check_double, lambda v: float(v) if type(v) is int else v, 0.0)
 

@@ -9,8 +9,9 @@ its hooks had stopped (backrest: internal/orchestrator/orchestrator.go:112-150).
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from sidecar.backrest import BackrestEngine, IdleWatch, Located, locate
 from sidecar.backrest_api import BackrestApi, BackrestApiError, Operation
@@ -19,10 +20,9 @@ from sidecar.engine_types import ContainerState
 from sidecar.failures import Busy
 from sidecar.log import get_logger
 from sidecar.model import Container
+from sidecar.protected import VERSION_LABEL
 from sidecar.restart_cycle import RestartCycle, Restarted, Waits, unix_time
 from sidecar.settings import Settings
-
-VERSION_LABEL = "org.opencontainers.image.version"
 
 log = get_logger(__name__)
 
@@ -151,10 +151,15 @@ class Restarter:
             ), wait
         if located.state in {"restarting", "crash-looping"}:
             return "", 0.0  # down for reasons of its own between two attempts; no idle look could succeed
-        look = watch.look(
-            container, self._engine.top(container.id), self._file.current().data, self._operations()
-        )
+        look = watch.look(container, self._engine.top(container.id), self._document(), self._operations())
         return ("", 0.0) if look.idle else (look.reason, look.again_in)
+
+    def _document(self) -> Mapping[str, Any]:
+        """Return config.json for the schedules in it; empty for a broken one, which an undo is to replace."""
+        try:
+            return self._file.current().data
+        except self._file.Unusable:
+            return {}
 
     def _operations(self) -> tuple[Operation, ...] | None:
         if self._api is None:

@@ -24,6 +24,7 @@ from sidecar.backrest_log import ConfigFault
 from sidecar.config_file import ConfigFile, Written
 from sidecar.engine_errors import EngineError
 from sidecar.engine_types import ContainerState
+from sidecar.lock import LockError, LockTimeout
 from sidecar.log import get_logger
 from sidecar.settings import Settings
 from sidecar.state import Quarantined, State, StoppedBackrest
@@ -46,13 +47,15 @@ class Restarted:
         written: What was written; None when there was nothing left to do.
         restarted: Whether Backrest was stopped and started.
         owed: Why Backrest still has to take the file up; empty when it has, or will by itself.
-        refused: Plans that it did not start with, so that the previous ones were put back.
+        refused: Why it did not start with what was written, so that the previous plans were put back.
+        guilty: Which plans that is blamed on.
     """
 
     written: Written | None
     restarted: bool = False
     owed: str = ""
-    refused: tuple[str, ...] = ()
+    refused: str = ""
+    guilty: tuple[str, ...] = ()
 
 
 class RestartCycle:
@@ -88,7 +91,18 @@ class RestartCycle:
             StateError, LockError: The state could not be read or written.
         """
         stopped = self._file.state().stopped
-        return stopped is not None and self._start(stopped)
+        if stopped is None:
+            return False
+        try:
+            # Another sidecar between its stop and its start holds the lock: Backrest must stay down for its write.
+            with self._file.locked():
+                still = self._file.state().stopped
+                return still is not None and self._start(still)
+        except LockTimeout:
+            raise
+        except LockError:
+            self._start(stopped)  # there can be no lock at all, so nobody else is at work either
+            raise
 
     def _start(self, stopped: StoppedBackrest) -> bool:
         started = False
@@ -119,11 +133,12 @@ class RestartCycle:
         """
         ran_for = self._now() - unix_time(container.started_at) if well else 0.0
         stopped_at = self._now()
-        stopped = self._stop(container)
-        try:
-            written = write()
-        finally:
-            self._start(stopped)
+        with self._file.locked():
+            stopped = self._stop(container)
+            try:
+                written = write()
+            finally:
+                self._start(stopped)
         started = self._now()
         seen = yield from self._up(container)
         self._report_cut_off(container, started)
@@ -206,11 +221,11 @@ class RestartCycle:
         digests = written.digests
         guilty = {fault.plan_id: digests[fault.plan_id]} if fault.plan_id in digests else digests
         marks = tuple(Quarantined(digest, container.image_id) for digest in guilty.values())
-        refused = tuple(sorted(guilty))
+        names = tuple(sorted(guilty))
         log.error(
             "backrest.rolled_back",
             container=container.name,
-            plans=refused,
+            plans=names,
             reason=fault.message,
             advice="the previous plans are back; change the labels of the named ones",
         )
@@ -220,16 +235,17 @@ class RestartCycle:
             still = (entry for entry in state.quarantine if entry.image_id == container.image_id)
             return replace(state, owners=owners, quarantine=(*still, *marks), image_id=container.image_id)
 
-        stopped = self._stop(container)
-        try:
-            self._file.plans_back(before, quarantine)
-        finally:
-            self._start(stopped)
+        with self._file.locked():
+            stopped = self._stop(container)
+            try:
+                self._file.plans_back(before, quarantine)
+            finally:
+                self._start(stopped)
         seen = yield from self._up(container)
         if seen is None:
             self._file.update(lambda state: replace(state, owed=None))
-            return Restarted(written, restarted=True, refused=refused)
-        return Restarted(written, restarted=True, owed=seen.reason, refused=refused)
+            return Restarted(written, restarted=True, refused=fault.message, guilty=names)
+        return Restarted(written, restarted=True, owed=seen.reason, refused=fault.message, guilty=names)
 
 
 def _is_ours(fault: ConfigFault, written: Written, ran_for: float) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from contextlib import suppress
 from typing import Any
 
 from sidecar import backrest_config
@@ -16,6 +17,7 @@ from sidecar.failures import FAILURES, told
 from sidecar.log import get_logger
 from sidecar.merge_result import Merge
 from sidecar.oneshot import stopping
+from sidecar.protojson import MAX_INT32, as_int
 from sidecar.restart import Restarter
 from sidecar.settings import Settings
 from sidecar.undo import UndoCopy
@@ -32,7 +34,7 @@ def restore_config(settings: Settings, *, version: str | None = None, list_only:
             parts = writing(settings, engine, Announcer(), lambda _: None, stop=stop, patient=False)
             if list_only:
                 return _show(parts.file.store.list_undo())
-            parts.file.recover()
+            parts.work_off()
             copy, raw = parts.file.store.read_undo(version or "")
             data = backrest_config.parse(raw, where=str(copy.path))
             faults = backrest_config.validate(data)
@@ -68,8 +70,8 @@ def _put_back(
     """Stop, put, start. Return what is still owed, empty for nothing; None when told to stop before."""
 
     def put() -> Written:
-        before = file.current().loaded.raw if file.store.path.exists() else None
-        file.put(data, lambda state: state)
+        before = file.store.read().raw
+        file.put(_newer(data, before), lambda state: state)
         return Written(
             Merge(data=data, owners=file.state().owners, changed=True), changed=True, before=before
         )
@@ -79,8 +81,16 @@ def _put_back(
         while not stop.is_set():
             stop.wait(max(0.0, next(waits) - time.monotonic()))
     except StopIteration as end:
-        return str(end.value.owed)
+        return str(end.value.refused or end.value.owed)
     return None
+
+
+def _newer(data: dict[str, Any], before: bytes) -> dict[str, Any]:
+    """Return the document with a ``modno`` that no open tab of Backrest's UI has, so that its save is refused."""
+    numbers = [as_int(data.get("modno")) or 0]
+    with suppress(backrest_config.ConfigError):  # what is put back may well replace a broken file
+        numbers.append(as_int(backrest_config.parse(before, where="config.json").get("modno")) or 0)
+    return {**data, "modno": min(max(numbers) + 1, MAX_INT32)}
 
 
 def _show(copies: tuple[UndoCopy, ...]) -> int:

@@ -49,6 +49,21 @@ class Writing:
     restarter: Restarter | None
     applier: Applier
 
+    def work_off(self) -> bool:
+        """Do first what an earlier process left: half a write, and a Backrest that must be started.
+
+        Returns:
+            Whether Backrest was started for it.
+
+        Raises:
+            One of ``failures.FAILURES``. Backrest was tried to be started all the same.
+        """
+        try:
+            self.file.recover()
+        finally:
+            started = self.restarter is not None and self.restarter.must_start()
+        return started
+
 
 def writing(
     settings: Settings,

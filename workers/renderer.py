@@ -26,6 +26,7 @@ from sidecar.messages import ConfigChanged, EngineChanged, PlansRendered, Render
 from sidecar.model import EngineSnapshot
 from sidecar.rendering import Basis
 from sidecar.settings import Settings
+from sidecar.state_store import StateError
 
 LONGEST_WINDOW = 2.0
 """Seconds for which causes are gathered at most, once the first of them was served."""
@@ -167,11 +168,10 @@ class Renderer:
             return False
         self._announcer.engine_seen(snapshot)
         try:
-            current = self._file.current()
-        except self._file.Unusable as error:
+            current, state = self._file.current(), self._file.state()
+        except (*self._file.Unusable, StateError) as error:
             self._announcer.config_unusable(error)
             return False
-        state = self._file.state()
         view = path_view(snapshot, state.view, self._settings)
         basis = Basis(current.view, state.owners, view)
         rendering = self._desired.render(snapshot, basis)

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
+from sidecar.announce import Announcer
+from sidecar.config_file import ConfigFile
 from sidecar.engine_errors import EngineError
+from sidecar.lock import LockError, LockTimeout
+from sidecar.merge_result import Blocked, Merge
+from sidecar.restart_cycle import RestartCycle
 from sidecar.settings import resolve
+from sidecar.state import StoppedBackrest
+from sidecar.store_errors import NotWritable
+from sidecar.undo_command import _put_back
+from sidecar.wiring import Writing
 from tests.unit.builders import container
-from tests.unit.stage import Stage
+from tests.unit.stage import CONFIG, Stage
 
 WEB, DB = "backrest_sidecar_web", "backrest_sidecar_db"
 
@@ -116,6 +127,28 @@ def test_a_plan_that_backrest_names_is_rolled_back_however_short_it_had_run(stag
     assert not stage.applied.changed
 
 
+def test_a_quarantine_ends_when_backrest_is_updated_though_nothing_else_changes(stage: Stage) -> None:
+    stage.sleep(120)
+    stage.want(container("bad"))
+    stage.run()
+    assert stage.backrest.plans() == {"hand-made"}
+    stage.sleep(7200)
+    stage.backrest.image_id = "sha256:two"
+    real = stage.backrest.start
+
+    def newer(container_id: str, /) -> None:
+        stage.backrest.calls.append("start")
+        stage.backrest.running, stage.backrest.cache = True, stage.path.read_bytes()
+        stage.backrest.started_at = stage.clock.stamp()
+
+    stage.backrest.start = newer  # type: ignore[method-assign]  # the new version takes the plan
+    backrest = container("backrest", enable=False, mounts=(), image_id="sha256:two")
+    stage.want(container("bad"), backrest)
+    stage.run()
+    stage.backrest.start = real  # type: ignore[method-assign]  # as before
+    assert "backrest_sidecar_bad" in stage.backrest.plans()
+
+
 def test_a_rolled_back_change_does_not_look_like_somebody_elses_edit(stage: Stage) -> None:
     stage.sleep(120)
     stage.want(container("web"))
@@ -148,6 +181,101 @@ def test_a_missing_backrest_is_said_once(stage: Stage, caplog: pytest.LogCapture
         stage.want(container("web"))
         stage.run()
     assert caplog.text.count("backrest.missing") == 1
+
+
+def test_a_blocked_plan_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    announcer = Announcer()
+    for _ in range(3):
+        merge = Merge(data={}, owners={}, blocked=(Blocked(WEB, "why"),))
+        announcer.merged(merge)
+        announcer.written(merge)
+    assert caplog.text.count("plan.blocked") == 1
+
+
+def another(stage: Stage, *, wait: Callable[[float], bool] | None = lambda _: True) -> RestartCycle:
+    """A second sidecar on the same directory, which waits for no lock."""
+    file = ConfigFile(stage.settings, now=stage.clock.wall, wait=wait)
+    return RestartCycle(
+        stage.settings,
+        file,
+        stage.backrest,
+        api=None,
+        clock=stage.clock,
+        now=stage.clock.wall,
+        cut_off=lambda: None,
+    )
+
+
+def test_another_sidecar_neither_starts_backrest_nor_forgets_it_between_stop_and_start(stage: Stage) -> None:
+    seen: list[bool] = []
+
+    def meanwhile() -> None:
+        with pytest.raises(LockTimeout):
+            another(stage).must_start()
+        seen.append(stage.file.state().stopped is not None)
+
+    stage.backrest.on_stop = meanwhile
+    stage.want(container("web"))
+    stage.run()
+    assert seen == [True]
+    assert stage.backrest.calls == ["stop", "start"]
+    assert stage.backrest.plans() == {"hand-made", WEB}
+
+
+def left_down(stage: Stage) -> None:
+    """A process of ours was killed after it had stopped Backrest."""
+    mark = StoppedBackrest("b" * 64, "backrest", stage.clock.wall())
+    stage.file.update(lambda state: replace(state, stopped=mark))
+    stage.backrest.running = False
+
+
+def test_backrest_is_started_though_no_lock_can_be_had(stage: Stage) -> None:
+    left_down(stage)
+    lock = stage.path.with_name(".backrest-sidecar.lock")
+    lock.unlink()
+    lock.mkdir()
+    with pytest.raises(LockError):
+        stage.restarter.must_start()
+    assert stage.backrest.running
+
+
+def test_backrest_is_started_though_the_leftovers_cannot_be_put_in_order(stage: Stage) -> None:
+    left_down(stage)
+    parts = Writing(stage.file, stage.restarter, stage.applier)
+
+    def refused() -> NoReturn:
+        raise NotWritable(28, "no space left")
+
+    stage.file.recover = refused  # type: ignore[method-assign]  # the disk is full
+    with pytest.raises(NotWritable):
+        parts.work_off()
+    assert stage.backrest.running
+
+
+def test_what_merging_leaves_out_is_counted_as_skipped(tmp_path: Path) -> None:
+    taken = {"id": "web", "repo": "main", "paths": ["/by/hand"]}
+    stage = Stage(tmp_path, {**CONFIG, "plans": [taken]}, plan_id_prefix="")
+    stage.want(container("web"))
+    stage.run()
+    assert stage.applied.skipped == ("web",)
+
+
+def put_back(stage: Stage, data: dict[str, Any]) -> str | None:
+    stop = threading.Event()
+    stage.backrest.running = False  # so that nothing is waited for
+    return _put_back(stage.restarter, stage.file, data, stop)
+
+
+def test_an_undo_replaces_a_broken_file(stage: Stage) -> None:
+    stage.path.write_bytes(b'{"version": 6, "pla')
+    assert put_back(stage, CONFIG) == ""
+    assert stage.plans() == {"hand-made"}
+
+
+def test_an_undo_makes_open_tabs_stale(stage: Stage) -> None:
+    stage.edit(lambda data: data.update(modno=7))
+    assert put_back(stage, CONFIG) == ""
+    assert stage.document()["modno"] == 8
 
 
 def test_an_engine_that_is_away_at_the_stop_leaves_the_wish_standing(stage: Stage) -> None:
