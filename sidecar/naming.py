@@ -198,6 +198,10 @@ class Assignment:
     contested: tuple[tuple[Workload, str, str], ...]
 
 
+def _in_order(workload: Workload) -> tuple[str, str, str, str]:
+    return workload.project, workload.service, workload.container, workload.plan
+
+
 def assign_ids(
     wishes: Mapping[Workload, tuple[str, ...]],
     *,
@@ -220,7 +224,7 @@ def assign_ids(
         still stands is not given away, for then that plan would be lost.
     """
     candidates = {w: candidate_ids(w, prefix, include_project=include_project) for w in wishes}
-    order = sorted(wishes)
+    order = sorted(wishes, key=_in_order)
     mine: dict[str, set[str]] = {}
     for owned_id, key in owned.items():
         mine.setdefault(key, set()).add(owned_id)
