@@ -41,6 +41,13 @@ def run(argv: Sequence[str]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
+    except Exception as error:  # noqa: BLE001  # Python's own exit code for a traceback is 1, which means bad usage
+        from sidecar import log
+
+        log.get_logger(__name__).error(
+            "command.failed", error=error, advice="this is a fault: please report it"
+        )
+        return FAILED
     return int(result or 0)
 
 
