@@ -93,7 +93,7 @@ class Checks:
         backrest: Backrest's side.
         there: Container → whether its labels are ``good``, ``wrong`` or ``withdrawn``, and which they are.
         foreign: Everything that is not ours, as the last writer but us left it.
-        standing: Plans as they were at the last quiet moment, whose labels were not made good again since.
+        standing: Plans as they were at the last quiet moment, which no label has changed since.
         touched: Plans without good labels that a person changed: hers to keep.
         should_run: Whether somebody wants Backrest to run.
         allowed: How many restarts the changes so far explain.

@@ -91,8 +91,9 @@ class World(Checks, RuleBasedStateMachine):
     def change(self, name: str, kind: str, labels: dict[str, str]) -> None:
         self.there[name] = (kind, labels)
         self.allowed += 1
+        if kind == "good" or (kind == "withdrawn" and self.stage.settings.orphans != "keep"):
+            self.standing.pop(plan_of(name), None)  # it may be another by the next quiet moment
         if kind == "good":
-            self.standing.pop(plan_of(name), None)
             self.touched.discard(plan_of(name))
 
     @rule(name=names, labels=good_labels)
@@ -115,13 +116,10 @@ class World(Checks, RuleBasedStateMachine):
         del self.there[data.draw(st.sampled_from(sorted(self.there)))]
         self.allowed += 2  # the orphan may be acted upon later
 
-    @rule(call=st.sampled_from(["find", "top", "stop", "start"]))
-    def engine_fails(self, call: str) -> None:
+    @rule(call=st.sampled_from(["find", "top", "stop", "start"]), seconds=st.sampled_from([10.0, 90.0]))
+    def engine_fails_for_a_while(self, call: str, seconds: float) -> None:
         self.backrest.fail[call] = EngineError("unreachable", "the engine is away", "start it")
-
-    @precondition(lambda self: self.backrest.fail)
-    @rule()
-    def engine_is_back(self) -> None:
+        self.look(seconds)
         self.backrest.fail.clear()
 
     @rule(call=st.sampled_from(["stop", "start"]))
@@ -131,9 +129,11 @@ class World(Checks, RuleBasedStateMachine):
 
     # --- Backrest -----------------------------------------------------------------------------------------------
 
-    @rule(busy=st.booleans())
-    def a_backup_begins_or_ends(self, busy: bool) -> None:
+    @rule(busy=st.booleans(), name=names, labels=good_labels)
+    def a_backup_begins_or_ends(self, busy: bool, name: str, labels: dict[str, str]) -> None:
         self.backrest.busy = ["restic"] if busy and self.backrest.running else []
+        self.change(name, "good", labels)
+        self.look(30.0)
 
     @precondition(lambda self: self.backrest.running)
     @rule()
@@ -142,7 +142,7 @@ class World(Checks, RuleBasedStateMachine):
         # Ours to bring back when a dead process of ours had been about to stop it.
         self.should_run = self.stage.file.state().stopped is not None
 
-    @precondition(lambda self: "start" not in self.backrest.fail and self.backrest.late != "start")
+    @precondition(lambda self: self.backrest.late != "start")
     @rule()
     def somebody_restarts_backrest(self) -> None:
         self.backrest.busy = []
@@ -176,12 +176,12 @@ class World(Checks, RuleBasedStateMachine):
         elif kind == "top":
             document[f"x-{self.edits}"] = {"deep": [1.5, "ü", None]}
         elif kind in {"edit", "drop"} and hand:
-            plan = data.draw(st.sampled_from(hand))
+            plan = hand[data.draw(st.integers(0, len(hand) - 1))]
             plan["tags"] = [self.edits]
             if kind == "drop":
                 document["plans"].remove(plan)
         elif ours:
-            plan = data.draw(st.sampled_from(ours))
+            plan = ours[data.draw(st.integers(0, len(ours) - 1))]
             self.touched.add(plan["id"])
             if kind == "ours":
                 plan["schedule"] = {"maxFrequencyHours": 7}
@@ -229,17 +229,22 @@ class World(Checks, RuleBasedStateMachine):
         assert (self.backrest.stops, self.backrest.running or not running) == (stops, True)
         self.stage.path.write_bytes(raw)
 
-    @rule(step=st.integers(0, 160), seconds=st.sampled_from([60.0, 400.0]))
-    def dies_at_a_step(self, step: int, seconds: float) -> None:
+    @rule(step=st.integers(0, 140), name=names, labels=good_labels)
+    def dies_at_a_step(self, step: int, name: str, labels: dict[str, str]) -> None:
+        """With something to apply, and nothing that keeps it from being applied but what is broken already."""
+        self.change(name, "good", {**labels, "schedule": f"{self.edits % 60} 3 * * *"})
+        self.edits += 1
+        self.stage.sleep(4000)
         fs = ScriptedFs(crash_at=step)
         undo = instrument(self.stage, fs)
         try:
-            self.look(seconds)
+            self.look(60.0)
         except SimulatedCrash:
             note(f"died before {fs.calls[-1]}")
-        undo()
-        self.allowed += fs.dead
-        self.born()
+        finally:
+            undo()
+            self.allowed += fs.dead
+            self.born()
 
     # --- what holds ---------------------------------------------------------------------------------------------
 
@@ -255,7 +260,6 @@ class World(Checks, RuleBasedStateMachine):
 
     @rule()
     def all_is_quiet(self) -> None:
-        self.backrest.fail.clear()
         self.backrest.late, self.backrest.busy, self.backrest.exists = "", [], True
         self.rest()
         self.stage.sleep(GRACE + 60)
