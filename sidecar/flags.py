@@ -5,81 +5,25 @@ The command line, the settings and the README's table are all made from :data:`F
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
-
 from sidecar import flag_values as values
 from sidecar.duration import parse_duration
-
-RECONCILE = frozenset({"reconcile", "daemon"})
-DAEMON = frozenset({"daemon"})
-BACKUP = frozenset({"backup-once"})
-EXPLAIN = frozenset({"explain"})
-RENDERING = RECONCILE | EXPLAIN
-READING_API = RECONCILE | {"restore-config"}
-COMMANDS = (
-    "reconcile",
-    "daemon",
-    "backup-once",
-    "recover",
-    "explain",
-    "lint",
-    "status",
-    "healthcheck",
-    "restore-config",
-    "version",
-    "completion",
+from sidecar.flag import (
+    ALL,
+    BACKUP,
+    COMMANDS,
+    DAEMON,
+    READING_API,
+    RECONCILE,
+    RENDERING,
+    Flag,
+    switch,
 )
-ALL = frozenset(COMMANDS) - {"version", "lint", "completion", "healthcheck"}
 
-
-@dataclass(frozen=True, slots=True)
-class Flag:
-    """One flag.
-
-    Attributes:
-        name: Without the dashes.
-        default: As a person would type it; None for unset.
-        commands: Where it is taken.
-        help: One line for ``--help`` and the README.
-        env: Its environment variable; empty for none.
-        parse: Makes the value from text, raising ValueError with what is wrong about it.
-        many: May be repeated; the value is a tuple.
-        csv: Each occurrence is split at commas.
-        hidden: Not shown in ``--help``.
-        secret: Its value is never shown.
-    """
-
-    name: str
-    default: str | None
-    commands: frozenset[str]
-    help: str
-    env: str = ""
-    parse: Callable[[str], Any] = values.text
-    many: bool = False
-    csv: bool = False
-    hidden: bool = False
-    secret: bool = False
-
-    @property
-    def field(self) -> str:
-        """The name of the setting."""
-        return self.name.replace("-", "_")
-
-    @property
-    def is_switch(self) -> bool:
-        """Whether it is given without a value."""
-        return self.parse is values.boolean
-
-
-def _switch(name: str, commands: frozenset[str], text: str, env: str = "", *, hidden: bool = False) -> Flag:
-    return Flag(name, "false", commands, text, env, values.boolean, hidden=hidden)
-
+__all__ = ["ALL", "BACKUP", "COMMANDS", "DAEMON", "FLAGS", "Flag", "flags_for"]
 
 FLAGS: tuple[Flag, ...] = (
     Flag("config", "./backrest.config.json", ALL, "Backrest's config.json", "BACKREST_CONFIG", values.path),
-    _switch("apply", RECONCILE, "let Backrest take up changes (see --apply-mode)", "BACKREST_SIDECAR_APPLY"),
+    switch("apply", RECONCILE, "let Backrest take up changes (see --apply-mode)", "BACKREST_SIDECAR_APPLY"),
     Flag(
         "backrest-container",
         "backrest",
@@ -88,7 +32,7 @@ FLAGS: tuple[Flag, ...] = (
         "BACKREST_CONTAINER",
         values.path,
     ),
-    _switch("dry-run", RECONCILE | BACKUP, "show what would be done, plan by plan; change nothing"),
+    switch("dry-run", RECONCILE | BACKUP, "show what would be done, plan by plan; change nothing"),
     Flag(
         "docker-sock",
         "/var/run/docker.sock",
@@ -142,8 +86,8 @@ FLAGS: tuple[Flag, ...] = (
         "put before every plan id; may be empty",
         "BACKREST_PLAN_ID_PREFIX",
     ),
-    _switch("exclude-bind-mounts", ALL, "back up volumes only"),
-    _switch("include-project-name", ALL | {"lint"}, "put the Compose project into plan ids"),
+    switch("exclude-bind-mounts", ALL, "back up volumes only"),
+    switch("include-project-name", ALL | {"lint"}, "put the Compose project into plan ids"),
     Flag(
         "restart-timeout",
         "15s",
@@ -152,7 +96,7 @@ FLAGS: tuple[Flag, ...] = (
         parse=values.positive,
     ),
     Flag("interval", "60s", DAEMON, "look at the engine at least this often", parse=values.positive),
-    _switch("with-events", DAEMON, "look at the engine whenever it says that a container changed"),
+    switch("with-events", DAEMON, "look at the engine whenever it says that a container changed"),
     Flag(
         "debounce",
         "0.3s",
@@ -186,7 +130,7 @@ FLAGS: tuple[Flag, ...] = (
         "BACKREST_SIDECAR_APPLY_MODE",
         values.choice("auto", "restart", "api"),
     ),
-    _switch(
+    switch(
         "apply-force",
         DAEMON,
         "past --apply-max-wait, restart Backrest although it is busy",
@@ -258,8 +202,8 @@ FLAGS: tuple[Flag, ...] = (
         "BACKREST_STATE_DIR",
         values.path,
     ),
-    _switch("strict", RECONCILE, "a skipped container makes the run exit 3", "BACKREST_SIDECAR_STRICT"),
-    _switch(
+    switch("strict", RECONCILE, "a skipped container makes the run exit 3", "BACKREST_SIDECAR_STRICT"),
+    switch(
         "trust-image-labels",
         RENDERING | BACKUP,
         "obey backrest.* labels that an image brings along",
@@ -273,7 +217,7 @@ FLAGS: tuple[Flag, ...] = (
         "BACKREST_SIDECAR_HOOKS",
         values.choice("all", "template", "none"),
     ),
-    _switch(
+    switch(
         "hook-templates",
         RENDERING | {"lint"},
         "let hook labels use Backrest's {{ }} templates, which can read secrets",
@@ -332,7 +276,7 @@ FLAGS: tuple[Flag, ...] = (
     ),
     Flag("quiesce-timeout", "60s", BACKUP, "how long a container may take to stop", parse=values.positive),
     Flag("quiesce-mode", "stop", BACKUP, "stop or pause", parse=values.choice("stop", "pause")),
-    _switch("quiesce-together", BACKUP, "with --engine restic: all down together, not one by one"),
+    switch("quiesce-together", BACKUP, "with --engine restic: all down together, not one by one"),
     Flag(
         "engine",
         "rcb",
@@ -343,7 +287,7 @@ FLAGS: tuple[Flag, ...] = (
     Flag("restic-image", "restic/restic", BACKUP, "image used by --engine restic", parse=values.path),
     Flag("restic-group-by", "paths", BACKUP, "restic forget --group-by"),
     Flag("restic-path-prefix", "/volumes", BACKUP, "where a snapshot has its volumes", parse=values.absolute),
-    _switch("allow-volatile-state", BACKUP, "quiesce although the journal would die with this container"),
+    switch("allow-volatile-state", BACKUP, "quiesce although the journal would die with this container"),
     Flag(
         "log-format",
         "json",
