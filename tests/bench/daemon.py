@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self
 
-import orjson
-
 from tests.bench import world
 from tests.bench.figures import Figure, Sample, figure
+from tests.bench.listener import Moments
 from tests.bench.probe import cpu_seconds, descriptors, memory, rest, threads, wakeups_by_thread
 from tests.bench.world import RawEngine, write_config
 from tests.engine.harness import BUSYBOX, TestEngine
@@ -75,39 +73,6 @@ class Daemon(Sidecar):
 
     def has(self, plan: str) -> bool:
         return f'"{plan}"'.encode() in self.config.read_bytes()
-
-
-class Moments(threading.Thread):
-    """Listens to the engine, past what is measured: when each container was created, by the engine's clock."""
-
-    def __init__(self, engine: TestEngine) -> None:
-        super().__init__(name="moments")
-        self.created: dict[str, float] = {}
-        self._raw = RawEngine(engine.socket)
-        filters = orjson.dumps({"type": ["container"], "event": ["create"]}).decode()
-        from urllib.parse import quote
-
-        self._raw.request("GET", f"/events?filters={quote(filters)}")
-        self._answer = self._raw.getresponse()
-
-    def run(self) -> None:
-        while line := self._answer.readline():
-            if line.strip():
-                event = orjson.loads(line)
-                self.created[event["Actor"]["Attributes"]["name"]] = event["timeNano"] / 1e9
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        import socket
-
-        if self._raw.sock is not None:
-            self._raw.sock.shutdown(socket.SHUT_RDWR)
-        self.join(10)
-        self._answer.close()
-        self._raw.close()
 
 
 def latency(engine: TestEngine, config: Path, first: int, samples: int) -> Iterator[Figure]:

@@ -6,11 +6,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
-
-import orjson
 
 from tests.bench.figures import Figure, figure
+from tests.bench.listener import Moments
 from tests.bench.world import RawEngine
 from tests.engine.backup_rig import QUIESCE, Site
 from tests.engine.harness import TestEngine
@@ -28,9 +26,9 @@ def downtime(engine: TestEngine, folder: Path) -> Iterator[Figure]:
     site.init()
     for number in range(CONTAINERS):
         site.service(f"s{number:02d}", QUIESCE)
-    began = time.time() - 1
-    outcome = site.run(site.options(kind="restic", together=True))
-    events = _events(engine, began)
+    with Moments(engine, ("kill", "die", "start")) as moments:
+        outcome = site.run(site.options(kind="restic", together=True))
+    events = moments.seen
     expected = {f"shop-s{number:02d}-1" for number in range(CONTAINERS)}
     if set(outcome.summary.downtime) != expected:
         raise RuntimeError(f"not all were taken down: {outcome.summary}")
@@ -41,7 +39,7 @@ def downtime(engine: TestEngine, folder: Path) -> Iterator[Figure]:
     started = {_name(e): _at(e) for e in mine if e["Action"] == "start"}
     others = [e for e in events if _name(e) not in expected]
     backup_from = min(_at(e) for e in others if e["Action"] == "start")
-    backup_to = max(_at(e) for e in others if e["Action"] in {"die", "destroy"})
+    backup_to = max(_at(e) for e in others if e["Action"] == "die")
     backup = backup_to - backup_from
     slowest_stop = max(died[name] - killed[name] for name in expected)
     slowest_start = _slowest_start(engine, sorted(expected))
@@ -69,14 +67,6 @@ def _slowest_start(engine: TestEngine, names: list[str]) -> float:
             raw.bytes_of("POST", f"/containers/{name}/start")
             slowest = max(slowest, time.perf_counter() - began)
     return slowest
-
-
-def _events(engine: TestEngine, since: float) -> list[dict[str, Any]]:
-    filters = orjson.dumps({"type": ["container"], "event": ["create", "kill", "die", "start", "destroy"]})
-    query = f"since={since:.3f}&until={time.time():.3f}&filters={quote(filters.decode())}"
-    with RawEngine(engine.socket) as raw:
-        lines = raw.bytes_of("GET", f"/events?{query}").splitlines()
-    return [orjson.loads(line) for line in lines if line.strip()]
 
 
 def _name(event: dict[str, Any]) -> str:
