@@ -54,6 +54,14 @@ def deploy(node: TestEngine, text: str = STACK) -> None:
     node.docker("stack", "deploy", "--compose-file", str(file), "--resolve-image", "never", "shop")
 
 
+def redeploy(node: TestEngine, service: str) -> None:
+    """Do what ``docker service update --force`` does."""
+    found = node.call("GET", f"/services/shop_{service}")
+    spec, version = found["Spec"], found["Version"]["Index"]
+    spec["TaskTemplate"]["ForceUpdate"] = spec["TaskTemplate"].get("ForceUpdate", 0) + 1
+    node.call("POST", f"/services/{found['ID']}/update?version={version}", spec)
+
+
 def tasks(node: TestEngine, service: str) -> Mapping[str, str]:
     """Return the states of a service's containers by id, those of ended tasks too."""
     listed: list[dict[str, Any]] = node.call("GET", "/containers/json?all=1")

@@ -35,22 +35,13 @@ def site(swarm_engine: TestEngine, tmp_path_factory: pytest.TempPathFactory) -> 
     swarm_engine.docker("service", "scale", "--detach", "shop_db=1")
 
 
-def test_it_is_scaled_down_for_its_backup_and_back(site: Site) -> None:
-    outcome = site.run(site.options(kind="restic"))
-
-    assert outcome.exit_code == 0, outcome
-    assert replicas(site.engine, "db") == 2
-    eventually(lambda: running(site.engine, "db") == 2, 60)
-    paths = [path for snapshot in site.snapshots() for path in snapshot["paths"]]
-    assert "/volumes/db" in paths
-    assert outcome.summary.downtime["shop_db"] > 0
-
-
 def steps(site: Site) -> list[str]:
-    """Return the names of all steps of a run."""
-    said = site.driver("count", **RESTIC).communicate(timeout=120)[0]
+    """Make a whole run; return the names of all its steps."""
+    process = site.driver("count", **RESTIC)
+    said = process.communicate(timeout=120)[0]
     found = re.search(r"^STEPS (.*)$", said, re.MULTILINE)
     assert found, said
+    assert process.returncode == 0, said
     names: list[str] = json.loads(found[1])
     return names
 
@@ -66,8 +57,10 @@ def kill_and_recover(site: Site, step: int, how: str) -> None:
     assert site.recover().exit_code == 2
 
 
-def test_killed_in_its_backup_its_replicas_come_back(site: Site) -> None:
+def test_it_is_scaled_down_for_its_backup_and_back_also_after_a_kill_in_it(site: Site) -> None:
     names = steps(site)
+    assert replicas(site.engine, "db") == 2
+    assert "/volumes/db" in [path for snapshot in site.snapshots() for path in snapshot["paths"]]
     kill_and_recover(site, names.index("wait", names.index("note")), "during")
 
 

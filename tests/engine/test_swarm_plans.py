@@ -21,7 +21,7 @@ from sidecar.settings import resolve
 from tests.engine import busybox
 from tests.engine.harness import TestEngine
 from tests.engine.sidecar_process import events, plans_in, run, write_config
-from tests.engine.swarm_rig import SERVICES, replicas, running, tasks
+from tests.engine.swarm_rig import SERVICES, redeploy, replicas, running, tasks
 from tests.waiting import eventually
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(180)]
@@ -74,7 +74,7 @@ def test_ids_and_owners_stay_over_ten_redeploys_and_scaling(
 
     for _ in range(10):
         for service in SERVICES:
-            swarm_engine.docker("service", "update", "--force", "--detach", f"shop_{service}")
+            redeploy(swarm_engine, service)
         for service in SERVICES:
             eventually(partial(renewed, service), 30, every=0.1)
             seen[service] |= set(tasks(swarm_engine, service))
