@@ -6,7 +6,6 @@ remembered: a pass over an unchanged world parses nothing and merges nothing.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -17,28 +16,21 @@ from sidecar import backrest_config
 from sidecar.backrest_config import ConfigError
 from sidecar.config_secrets import secrets_of
 from sidecar.config_store import ConfigStore
-from sidecar.desired import Desired
 from sidecar.failures import Contended
-from sidecar.fingerprint import Fingerprint, Loaded
+from sidecar.fingerprint import Loaded
 from sidecar.log import get_logger, set_secrets
-from sidecar.merge import merge_checked, plan_digest
-from sidecar.merge_result import Merge, MergeOptions
+from sidecar.merge_result import Merge
+from sidecar.merger import Merger
 from sidecar.messages import PlansRendered
-from sidecar.protected import VERSION_LABEL, find_backrest
-from sidecar.rendering import Basis, ConfigView, Owners, Rendering
+from sidecar.rendering import ConfigView, Owners
 from sidecar.settings import Settings
 from sidecar.state import Options, Owed, State, StateUnusable, from_json, to_json
 from sidecar.state_store import FILE as STATE_FILE
 from sidecar.state_store import StateStore
 from sidecar.store_errors import Changed, ConfigUnreadable, NotWritable
-from sidecar.validation import Checked
 
 ATTEMPTS = 50
 """Fresh starts after another writer got in between, before giving up for this time. Each takes milliseconds."""
-
-KEEP_LAST_N_SINCE = (1, 9, 0)
-"""First Backrest that forgets by ``keepLastN`` in time buckets: v1.8.1 has the field and ignores it
-(backrest: issue 777)."""
 
 log = get_logger(__name__)
 
@@ -71,17 +63,6 @@ class Written:
     owners_before: Owners | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Tried:
-    """The last merge, and all that it was made from."""
-
-    fingerprint: Fingerprint
-    asked: Rendering
-    rendering: Rendering
-    state: State
-    merge: Merge
-
-
 class ConfigFile:
     """One worker's view of config.json and the state.
 
@@ -112,10 +93,7 @@ class ConfigFile:
         self._state_file = directory / STATE_FILE
         self._state: tuple[tuple[int, int, int] | None, State] | None = None
         self._current: Current | None = None
-        self._desired = Desired(settings)
-        self._rendered: Rendering | None = None
-        self._tried: _Tried | None = None
-        self._checked = Checked()
+        self._merger = Merger(settings, now)
         self._noted: set[str] = set()
         self._held = False
 
@@ -193,15 +171,11 @@ class ConfigFile:
 
     def preview(self, wish: PlansRendered) -> Merge:
         """Return what a write would do now. Writes nothing. Raises what :meth:`current` raises, and StateError."""
-        return self._merge(self.current(), self.state(), wish, raise_modno=False)
+        return self._merge(self.current(), self.state(), wish)
 
     def merge_into(self, data: dict[str, Any], wish: PlansRendered) -> Merge:
         """Return the merge of a wish into another document than the file's: what the API gave. Raises StateError."""
-        state = self.state()
-        rendering = self._render(backrest_config.view(data), state, wish)
-        return merge_checked(
-            data, rendering, state.owners, self._options(state, wish, raise_modno=False), self._now()
-        )
+        return self._merger.merge_other(data, self.state(), wish)
 
     def remember(self, wish: PlansRendered) -> Merge:
         """Save what a merge that changes nothing says of owners and absences. Never writes config.json.
@@ -214,7 +188,7 @@ class ConfigFile:
         """
         with self.locked():
             current, state = self.current(), self.state()
-            merge = self._merge(current, state, wish, raise_modno=False)
+            merge = self._merge(current, state, wish)
             if not merge.changed:
                 self.save(self._state_after(state, merge, wish))
         return merge
@@ -245,7 +219,7 @@ class ConfigFile:
                 # Since the last write, not the first: a start between two of them has not read the second.
                 after = replace(after, owed=Owed(self._now(), "config.json was written", digest))
                 if self._replace(backrest_config.dump(merge.data), merge.data, current.loaded, after):
-                    before, digests = current.loaded.raw, self._digests(merge, wish)
+                    before, digests = current.loaded.raw, self._merger.digests(merge, wish)
                     return Written(merge, True, before, digests, state.owners)
         raise self._contended()
 
@@ -287,72 +261,25 @@ class ConfigFile:
         path = self._settings.config
         return Contended(f"{path} was written by another program at each of {ATTEMPTS} attempts")
 
-    def _merge(self, current: Current, state: State, wish: PlansRendered, *, raise_modno: bool) -> Merge:
-        if (known := self._known(current, state, wish)) is not None:
-            return known
-        rendering = self._render(current.view, state, wish)
-        if rendering is wish.rendering and current is self._current:
+    def _merge(
+        self, current: Current, state: State, wish: PlansRendered, *, raise_modno: bool = False
+    ) -> Merge:
+        mark = current.loaded.fingerprint
+        merge = self._merger.merge(current.data, current.view, mark, state, wish, raise_modno=raise_modno)
+        if (
+            current is self._current
+            and self._merger.is_wish_itself(wish)
+            and current.view is not wish.basis.view
+        ):
             # The very same object next time: comparing the view with the renderer's then costs nothing.
             self._current = replace(current, view=wish.basis.view)
-        options = self._options(state, wish, raise_modno=raise_modno)
-        merge = merge_checked(current.data, rendering, state.owners, options, self._now(), self._checked)
-        self._tried = _Tried(current.loaded.fingerprint, wish.rendering, rendering, state, merge)
         return merge
-
-    def _known(self, current: Current, state: State, wish: PlansRendered) -> Merge | None:
-        """Return the last merge when it was made from the very same things and left nothing to do."""
-        tried = self._tried
-        if (
-            tried is None
-            or tried.asked is not wish.rendering
-            or tried.state is not state
-            or tried.fingerprint != current.loaded.fingerprint
-            or tried.merge.changed
-            or tried.merge.owners != state.owners
-            or tried.merge.absent
-        ):
-            return None
-        self._rendered = tried.rendering
-        return tried.merge
 
     def _nothing_to_do(self, wish: PlansRendered) -> Merge | None:
         """Return the last merge when neither the file nor the state would be another after a write; one look each."""
         current, state = self.current(), self.state()
-        merge = self._known(current, state, wish)
+        merge = self._merger.known(current.loaded.fingerprint, state, wish)
         return merge if merge is not None and self._state_after(state, merge, wish) == state else None
-
-    def _render(self, view: ConfigView, state: State, wish: PlansRendered) -> Rendering:
-        basis = Basis(view, state.owners, wish.basis.path_view)
-        if basis == wish.basis:
-            self._rendered = wish.rendering
-        else:
-            rendering = self._desired.render(wish.snapshot, basis)
-            self._rendered = replace(rendering, complete=wish.rendering.complete)
-        return self._rendered
-
-    def _digests(self, merge: Merge, wish: PlansRendered) -> dict[str, str]:
-        changed = {change.plan_id for change in merge.changes}
-        rendered = self._rendered or wish.rendering
-        return {p.plan.id: plan_digest(p.plan) for p in rendered.plans if p.plan.id in changed}
-
-    def _options(self, state: State, wish: PlansRendered, *, raise_modno: bool) -> MergeOptions:
-        settings = self._settings
-        image_id, version = state.image_id, state.backrest_version
-        if (backrest := find_backrest(wish.snapshot, settings.backrest_container)) is not None:
-            # As it is now, not as at the last restart: an update lifts a quarantine, and brings new fields.
-            image_id, version = backrest.image_id or image_id, backrest.labels.get(VERSION_LABEL, version)
-        image = image_id.removeprefix("sha256:")
-        return MergeOptions(
-            orphans=settings.orphans,
-            orphans_explicit="orphans" in settings.explicit,
-            orphan_grace=settings.orphan_grace,
-            prefix=settings.plan_id_prefix,
-            keep_last_n_supported=not _older(version, KEEP_LAST_N_SINCE),
-            raise_modno=raise_modno,
-            quarantined=frozenset(
-                entry.digest for entry in state.quarantine if entry.image_id.removeprefix("sha256:") == image
-            ),
-        )
 
     def _state_after(self, state: State, merge: Merge, wish: PlansRendered) -> State:
         settings = self._settings
@@ -384,11 +311,6 @@ def _mark(path: Path) -> tuple[int, int, int] | None:
     except OSError:
         return None
     return status.st_ino, status.st_size, status.st_mtime_ns
-
-
-def _older(version: str, than: tuple[int, int, int]) -> bool:
-    found = re.match(r"v?(\d+)\.(\d+)\.(\d+)", version)
-    return found is not None and tuple(map(int, found.groups())) < than
 
 
 __all__ = ["ConfigFile", "Contended", "Current", "NotWritable", "Written"]

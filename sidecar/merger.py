@@ -1,0 +1,145 @@
+"""Merging a wish into config.json, remembered while nothing has changed: a pass over an unchanged world is free."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sidecar import backrest_config
+from sidecar.desired import Desired
+from sidecar.fingerprint import Fingerprint
+from sidecar.merge import merge_checked, plan_digest
+from sidecar.merge_result import Merge, MergeOptions
+from sidecar.messages import PlansRendered
+from sidecar.protected import VERSION_LABEL, find_backrest
+from sidecar.rendering import Basis, ConfigView, Rendering
+from sidecar.settings import Settings
+from sidecar.state import State
+from sidecar.validation import Checked
+
+KEEP_LAST_N_SINCE = (1, 9, 0)
+"""First Backrest that forgets by ``keepLastN`` in time buckets: v1.8.1 has the field and ignores it
+(backrest: issue 777)."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Tried:
+    """The last merge, and all that it was made from."""
+
+    fingerprint: Fingerprint
+    asked: Rendering
+    rendering: Rendering
+    state: State
+    merge: Merge
+
+
+class Merger:
+    """One worker's merges. Touches no disk.
+
+    Args:
+        settings: Options.
+        now: Unix time in seconds.
+    """
+
+    def __init__(self, settings: Settings, now: Callable[[], float]) -> None:
+        self._settings = settings
+        self._now = now
+        self._desired = Desired(settings)
+        self._rendered: Rendering | None = None
+        self._tried: _Tried | None = None
+        self._checked = Checked()
+
+    def merge(
+        self,
+        data: dict[str, Any],
+        view: ConfigView,
+        fingerprint: Fingerprint,
+        state: State,
+        wish: PlansRendered,
+        *,
+        raise_modno: bool = False,
+    ) -> Merge:
+        """Return the merge of a wish into config.json.
+
+        Args:
+            data: The parsed file; never changed.
+            view: What plans depend on in it.
+            fingerprint: Its version.
+            state: The state.
+            wish: The rendering; made again here when file or owners differ from what it was made from.
+            raise_modno: For a write by restart.
+        """
+        if (known := self.known(fingerprint, state, wish)) is not None:
+            return known
+        rendering = self._render(view, state, wish)
+        options = self._options(state, wish, raise_modno=raise_modno)
+        merge = merge_checked(data, rendering, state.owners, options, self._now(), self._checked)
+        self._tried = _Tried(fingerprint, wish.rendering, rendering, state, merge)
+        return merge
+
+    def merge_other(self, data: dict[str, Any], state: State, wish: PlansRendered) -> Merge:
+        """Return the merge of a wish into another document than the file's: what the API gave."""
+        rendering = self._render(backrest_config.view(data), state, wish)
+        options = self._options(state, wish, raise_modno=False)
+        return merge_checked(data, rendering, state.owners, options, self._now())
+
+    def known(self, fingerprint: Fingerprint, state: State, wish: PlansRendered) -> Merge | None:
+        """Return the last merge when it was made from the very same things and left nothing to do."""
+        tried = self._tried
+        if (
+            tried is None
+            or tried.asked is not wish.rendering
+            or tried.state is not state
+            or tried.fingerprint != fingerprint
+            or tried.merge.changed
+            or tried.merge.owners != state.owners
+            or tried.merge.absent
+        ):
+            return None
+        self._rendered = tried.rendering
+        return tried.merge
+
+    def is_wish_itself(self, wish: PlansRendered) -> bool:
+        """Whether the last merge took the wish's rendering as it came."""
+        return self._rendered is wish.rendering
+
+    def digests(self, merge: Merge, wish: PlansRendered) -> dict[str, str]:
+        """Return the digest of each rendered plan that a merge changed, by plan id, for the quarantine."""
+        changed = {change.plan_id for change in merge.changes}
+        rendered = self._rendered or wish.rendering
+        return {p.plan.id: plan_digest(p.plan) for p in rendered.plans if p.plan.id in changed}
+
+    def _render(self, view: ConfigView, state: State, wish: PlansRendered) -> Rendering:
+        basis = Basis(view, state.owners, wish.basis.path_view)
+        if basis == wish.basis:
+            self._rendered = wish.rendering
+        else:
+            rendering = self._desired.render(wish.snapshot, basis)
+            self._rendered = replace(rendering, complete=wish.rendering.complete)
+        return self._rendered
+
+    def _options(self, state: State, wish: PlansRendered, *, raise_modno: bool) -> MergeOptions:
+        settings = self._settings
+        image_id, version = state.image_id, state.backrest_version
+        if (backrest := find_backrest(wish.snapshot, settings.backrest_container)) is not None:
+            # As it is now, not as at the last restart: an update lifts a quarantine, and brings new fields.
+            image_id, version = backrest.image_id or image_id, backrest.labels.get(VERSION_LABEL, version)
+        image = image_id.removeprefix("sha256:")
+        return MergeOptions(
+            orphans=settings.orphans,
+            orphans_explicit="orphans" in settings.explicit,
+            orphan_grace=settings.orphan_grace,
+            prefix=settings.plan_id_prefix,
+            keep_last_n_supported=not _older(version, KEEP_LAST_N_SINCE),
+            raise_modno=raise_modno,
+            quarantined=frozenset(
+                entry.digest for entry in state.quarantine if entry.image_id.removeprefix("sha256:") == image
+            ),
+        )
+
+
+def _older(version: str, than: tuple[int, int, int]) -> bool:
+    found = re.match(r"v?(\d+)\.(\d+)\.(\d+)", version)
+    return found is not None and tuple(map(int, found.groups())) < than
