@@ -144,8 +144,8 @@ def _verdict(
         return "ignored", "made by compose run; its service is what counts"
     if plans:
         return "backed up", _withdrawn_words(naming.workload_of(container).key, rendering)
-    if container.swarm_service and container.has_ended:
-        return "ignored", "its Swarm task has ended; others of its service count"
+    if container.swarm_service and container.state not in {"running", "paused", "restarting"}:
+        return "ignored", "its Swarm task does not run; others of its service count"
     workload = naming.workload_of(container)
     if workload.key in rendering.withdrawn:
         return "withdrawn", "backrest.enable says no; its plan is disabled, its snapshots stay"

@@ -88,27 +88,32 @@ def workload_of_service(service: SwarmService) -> Workload:
 
 
 def without_history(containers: Iterable[Container], snapshot: EngineSnapshot) -> tuple[Container, ...]:
-    """Return the containers of one workload without those of ended Swarm tasks that stand for nothing any more.
+    """Return the containers of one workload without those of Swarm tasks that stand for nothing any more.
 
-    Swarm keeps the containers of some ended tasks as its history. It never starts one again: where the service
-    still belongs here, another task does. So an ended one counts only while none is alive here, and then only
-    when it may have ended for good (a job) or when, on a worker, nobody can tell whether the service has moved.
+    Swarm keeps the containers of some tasks as its history: ended ones, which it never starts again, and created
+    ones that an update overtook before they ran. So what runs here counts alone. While nothing does, one that is
+    created is about to; an ended one counts when it may have ended for good (a job) or when, on a worker, nobody can
+    tell whether the service has moved. Of a service that is scaled to nothing none counts.
     """
     everything = tuple(containers)
-    ended = {c.id for c in everything if c.has_ended and c.swarm_service}
-    if not ended:
+    tasks = tuple(c for c in everything if c.swarm_service)
+    if not tasks:
         return everything
-    alive = tuple(c for c in everything if c.id not in ended)
+    others = tuple(c for c in everything if not c.swarm_service)
+    alive = tuple(c for c in tasks if c.state in {"running", "paused", "restarting"})
     if alive:
-        return alive
+        return others + alive
+    wanted = tuple(c for c in tasks if _may_count(c, snapshot))
+    coming = tuple(c for c in wanted if not c.has_ended)
+    return others + (coming or wanted)
 
-    def counts(container: Container) -> bool:
-        service = snapshot.services.get(container.swarm_service)
-        if service is None:
-            return snapshot.swarm != "manager" or not snapshot.services
-        return service.may_end
 
-    return tuple(c for c in everything if counts(c))
+def _may_count(task: Container, snapshot: EngineSnapshot) -> bool:
+    """Whether the container of a task that does not run may stand for its service."""
+    service = snapshot.services.get(task.swarm_service)
+    if service is None:
+        return snapshot.swarm != "manager" or not snapshot.services
+    return service.replicas != 0 and (not task.has_ended or service.may_end)
 
 
 def slot_of(container: Container) -> str:

@@ -136,6 +136,7 @@ def test_its_hooks_scale_a_service_down_and_back(
 
     assert (replicas(swarm_engine, "db"), running(swarm_engine, "db")) == (0, 0)
     assert hooks.marked() == ["service=shop_db 1"]
+    assert "backrest_sidecar_db" not in plans(adapter)
     owned = {"backrest_sidecar_db": Owner("shop/db")}
     assert "shop/db" in rendering(adapter, owned).present  # down for its backup, and no orphan
     assert hooks.start() == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -43,8 +44,12 @@ def test_containers_of_ended_tasks_do_not_count() -> None:
     assert not rendering(*ended, snapshot=services()).plans
 
 
-def test_of_two_tasks_of_a_slot_the_newest_counts() -> None:
-    assert one(task(1, 1), task(1, 2, state="created")).containers == (task(1, 2).name,)
+def test_what_runs_counts_alone_and_else_what_is_about_to() -> None:
+    overtaken = replace(task(2, 2, state="created"), mounts=(volume("of_an_older_spec"),))
+    assert one(task(1, 1), overtaken, snapshot=services()).containers == (task(1, 1).name,)
+    coming = task(1, 3, state="created")
+    assert one(task(1, 1, state="exited"), coming, snapshot=services()).containers == (coming.name,)
+    assert not rendering(overtaken, snapshot=services(replicas=0)).plans
 
 
 @pytest.mark.parametrize("more", [{"restart": "none"}, {"mode": "replicatedJob"}])
