@@ -121,7 +121,7 @@ def test_a_pass_over_an_unchanged_world_is_one_list_call_and_no_write(
         monkeypatch,
         "sidecar.engine_decode.loads",
         "sidecar.desired.render",
-        "sidecar.config_file.merge_checked",
+        "sidecar.merger.merge_checked",
     )
     refuse(monkeypatch, "sidecar.backrest_config.parse", "sidecar.config_store.ConfigStore.lock")
     for _ in range(5):
