@@ -9,34 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from sidecar import naming
-from sidecar.backrest_plan import Plan
-from sidecar.cron import CronError, normalize, note
+from sidecar.finished_plan import Draft, Finished, finish_plan
 from sidecar.grouping import Grouping
 from sidecar.label_reader import ENABLE
-from sidecar.labels import PlanLabels, parse, parse_volume
+from sidecar.labels import parse, parse_volume
 from sidecar.model import Container, EngineSnapshot, Finding, Volume, printable
 from sidecar.naming import Workload
 from sidecar.paths import PathRules, View
-from sidecar.plan_hooks import against_stopping, plan_hooks
-from sidecar.plan_paths import PathContext, PathDraft, draft_paths
+from sidecar.plan_hooks import against_stopping
+from sidecar.plan_paths import PathContext, draft_paths
 from sidecar.protected import protected
 from sidecar.rendering import ConfigView, Owners, RenderedPlan, Rendering
-from sidecar.repo_choice import RepoChoice, no_repo_finding
-from sidecar.retention import Keep
+from sidecar.repo_choice import RepoChoice
 from sidecar.settings import Settings
-
-
-@dataclass(slots=True)
-class _Draft:
-    """A plan before it has an id."""
-
-    workload: Workload
-    labels: PlanLabels
-    containers: tuple[Container, ...]
-    paths: PathDraft
 
 
 @dataclass(slots=True)
@@ -47,18 +34,8 @@ class _Group:
     findings: list[Finding] = field(default_factory=list)
     present: set[str] = field(default_factory=set)
     withdrawn: set[str] = field(default_factory=set)
-    drafts: list[_Draft] = field(default_factory=list)
+    drafts: list[Draft] = field(default_factory=list)
     broken: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class _Finished:
-    """A rendered plan and what was found on the way, with all that it was made from."""
-
-    draft: _Draft
-    basis: tuple[object, ...]
-    plan: RenderedPlan | None
-    findings: tuple[Finding, ...]
 
 
 @dataclass(slots=True)
@@ -71,7 +48,7 @@ class Memo:
     grouping: Grouping = field(default_factory=Grouping)
     context: PathContext | None = None
     groups: dict[Workload, _Group] = field(default_factory=dict)
-    plans: dict[Workload, _Finished] = field(default_factory=dict)
+    plans: dict[Workload, Finished] = field(default_factory=dict)
 
     def begin(self, context: PathContext) -> None:
         """Forget what was made under other options, another view, or with volumes that are not the same now."""
@@ -208,7 +185,7 @@ def _draft_group(
         paths = draft_paths(containers, plan.include, plan.exclude, context, only_enabled_volumes=by_volume)
         group.findings.extend(paths.findings)
         if not paths.skipped:
-            group.drafts.append(_Draft(named, plan, containers, paths))
+            group.drafts.append(Draft(named, plan, containers, paths))
     return group
 
 
@@ -225,7 +202,7 @@ def _has_enabled_volume(container: Container, context: PathContext) -> bool:
 
 
 def _assign(
-    drafts: Sequence[_Draft],
+    drafts: Sequence[Draft],
     view: ConfigView,
     owners: Owners,
     settings: Settings,
@@ -253,7 +230,7 @@ def _assign(
 
 
 def _finish(
-    drafts: Sequence[_Draft],
+    drafts: Sequence[Draft],
     ids: Mapping[str, str],
     snapshot: EngineSnapshot,
     view: ConfigView,
@@ -276,89 +253,14 @@ def _finish(
         done = before.get(draft.workload)
         if done is None or done.draft is not draft or done.basis != basis:
             found: list[Finding] = []
-            plan = _render_plan(draft, plan_id, repo, repos, against, settings, found)
-            done = _Finished(draft, basis, plan, tuple(found))
+            plan = finish_plan(draft, plan_id, repo, repos, against, settings, found)
+            done = Finished(draft, basis, plan, tuple(found))
         memo.plans[draft.workload] = done
         findings.extend(done.findings)
         if done.plan is not None:
             plans.append(done.plan)
     plans.sort(key=lambda plan: plan.plan.id)
     return tuple(plans)
-
-
-def _render_plan(
-    draft: _Draft,
-    plan_id: str,
-    chosen: tuple[str, str],
-    repos: RepoChoice,
-    against: Sequence[tuple[str, str]],
-    settings: Settings,
-    findings: list[Finding],
-) -> RenderedPlan | None:
-    labels, name = draft.labels, naming.final_name(draft.containers[0])
-    sources = dict(labels.sources)
-    if not plan_id:
-        text = (
-            f"{name}: nothing of its name can stand in a plan id; name the container or its Compose service"
-        )
-        findings.append(Finding("no-plan-id", text, container=name, skips=True))
-        return None
-    repo, repo_source = chosen
-    if not repo:
-        findings.append(no_repo_finding(name, labels, repos))
-        return None
-    if repos.error and not labels.repo and plan_id not in repos.standing:
-        text = f"{name}: its new plan {plan_id} goes to repo {printable(repo)}, since {repos.error}"
-        findings.append(Finding("default-repo-fallback", text, container=name))
-    sources.setdefault("repo", repo_source)
-    try:
-        cron = normalize(labels.schedule or settings.default_schedule, minute=naming.stable_minute(plan_id))
-    except CronError as error:
-        text = f"{name}: no schedule: {error}; set backrest.schedule or --default-schedule"
-        findings.append(Finding("no-schedule", text, container=name, label="backrest.schedule", skips=True))
-        return None
-    sources.setdefault("schedule", "--default-schedule")
-    both_days = note(cron)
-    if both_days:
-        findings.append(
-            Finding(
-                "both-day-fields",
-                f"{name}: {both_days}",
-                container=name,
-                label="backrest.schedule",
-                value=cron,
-            )
-        )
-    rendered = plan_hooks(labels, draft.containers, against)
-    findings.extend(rendered.findings)
-    plan = Plan(
-        id=plan_id,
-        repo=repo,
-        paths=draft.paths.paths,
-        excludes=draft.paths.excludes,
-        cron=cron,
-        retention=_retention(name, labels, settings, sources, findings),
-        hooks=rendered.hooks,
-    )
-    names = tuple(sorted(naming.final_name(c) for c in draft.containers))
-    return RenderedPlan(plan, draft.workload.key, names, sources, rendered.go_hooks)
-
-
-def _retention(
-    name: str, labels: PlanLabels, settings: Settings, sources: dict[str, str], findings: list[Finding]
-) -> dict[str, Any] | None:
-    keep, label = labels.keep, labels.sources.get("keep", "backrest.keep")
-    if keep is None:
-        label = sources.setdefault("retention", "--default-retention")
-        keep = Keep.parse(settings.default_retention) if settings.default_retention else None
-    if keep is not None and keep.inexpressible:
-        parts = ", ".join(keep.inexpressible)
-        text = (
-            f"{name}: Backrest cannot express {parts} of {label}; the plan is written without retention, so "
-            f"Backrest forgets nothing{' (backup-once uses the whole spec)' if labels.keep else ''}"
-        )
-        findings.append(Finding("keep-inexpressible", text, container=name, label=label, value=parts))
-    return keep.policy() if keep is not None else None
 
 
 def skipped(findings: Iterable[Finding]) -> Sequence[Finding]:
