@@ -92,11 +92,10 @@ def test_every_fault_is_named(backrest: Running) -> None:
     assert [(fault.plan_id, fault.kind) for fault in faults] == [("one", "plan")] * 2 + [("two", "plan")] * 2
 
 
-def test_it_comes_up_within_moments(backrest: Running, kind: str) -> None:
-    began = time.monotonic()
+def test_it_comes_up(backrest: Running) -> None:
     backrest.start(GOOD_RAW)
     assert backrest.exit_code is None
-    assert time.monotonic() - began < (0.5 if kind == "double" else 10)
+    assert backrest.up()
 
 
 def test_the_first_start_writes_an_identity_and_the_second_nothing(backrest: Running) -> None:
