@@ -270,7 +270,7 @@ class TestEngine:
             **os.environ,
             "PATH": busybox.search_path(),
             "DOCKER_HOST": self.host,
-            "COMPOSE_PARALLEL_LIMIT": "4",
+            "COMPOSE_PARALLEL_LIMIT": "64",  # docker-compose 1 hangs where a stack has as many services
         }
         done = subprocess.run(
             command, input=stdin or b"", capture_output=True, timeout=timeout, check=False, env=env
