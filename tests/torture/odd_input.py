@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import random
 from collections.abc import Callable
@@ -38,7 +39,8 @@ WORDS = (
     "0 0 * * 7", "0 0 31 2 *", "5-1 * * * *", "1 2 3 4 5 6", "*/9999999999 * * * *", "60 24 32 13 8", "daily=7",
     "daily=-1,weekly=x", "last=99999999999", "within=3d5h", "all", "none", "all,none", "keep=1", "/data",
     "/data/../..", "data", "/", "//data//x/", "/data/sub", "*.tmp", "!keep", "docker exec $SELF dump", "${SELF}",
-    "a 'b, c', \"d", "'", "{{ .Repo.Password }}", "stop-start", "simple-stop-start", "$(reboot)", "`id`", ";", "\\", "%00", "-rf",
+    "a 'b, c', \"d", "'", "{{ .Repo.Password }}", "stop-start", "simple-stop-start", "$(reboot)", "`id`", ";", "\\",
+    "%00", "-rf",
 )  # fmt: skip
 PIECES = (
     "\x00", "\n", "\r\n", "\t", "\u202e", "\u200f", "\ufeff", "\u2028", "\U0001f4be", "é", "\x7f", "\x1b[31m", "'",
@@ -154,7 +156,7 @@ def _places(value: Any) -> list[tuple[Any, Any]]:
 def _change_values(dice: random.Random, raw: bytes) -> bytes:
     try:
         document = json.loads(raw)
-    except (ValueError, UnicodeDecodeError):
+    except (ValueError, RecursionError):
         return raw
     for _ in range(dice.randint(1, 4)):
         places = _places(document)
@@ -164,9 +166,9 @@ def _change_values(dice: random.Random, raw: bytes) -> bytes:
         if dice.random() < 0.3:
             del holder[key]
         elif dice.random() < 0.3 and isinstance(holder, list):
-            holder.append(holder[key])
+            holder.append(copy.deepcopy(holder[key]))
         else:
-            holder[key] = dice.choice(ODD)
+            holder[key] = copy.deepcopy(dice.choice(ODD))
     return json.dumps(document, ensure_ascii=dice.random() < 0.5).encode(errors="surrogatepass")
 
 
