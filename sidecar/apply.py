@@ -15,6 +15,7 @@ from sidecar.announce import Announcer
 from sidecar.backrest_api import (
     BackrestApi,
     Config,
+    Rejected,
     apply_plans,
 )
 from sidecar.config_file import ConfigFile, Written
@@ -208,12 +209,26 @@ class Applier:
 
         def edit(config: Config) -> Config | None:
             merges.append(self._file.merge_into(config, wish))
-            return merges[-1].data if merges[-1].changed else None
+            if not merges[-1].changed:
+                return None
+            self._file.expect(merges[-1].owners)
+            return merges[-1].data
 
         def backoff(attempt: int) -> None:
             self._pause(0.2 * attempt)
 
-        applied = apply_plans(self._api(), edit, backoff=backoff)
+        try:
+            applied = apply_plans(self._api(), edit, backoff=backoff)
+        except Rejected as refused:
+            guilty = self._file.quarantine(refused.plan_ids, wish)
+            if not guilty:
+                raise
+            # The wish stands, and is served once more without them: one plan does not keep the others waiting.
+            log.error(
+                "plan.refused", plans=guilty, reason=str(refused), advice="change the labels of these plans"
+            )
+            self._report(WriteFailed(wish.number, str(refused), "change the labels of these plans", guilty))
+            return
         merge = merges[-1]
         self._announcer.written(merge)
         view = wish.basis.path_view

@@ -6,7 +6,7 @@ remembered: a pass over an unchanged world parses nothing and merges nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,7 +24,7 @@ from sidecar.merger import Merger
 from sidecar.messages import PlansRendered
 from sidecar.rendering import ConfigView, Owners
 from sidecar.settings import Settings
-from sidecar.state import Options, Owed, State, StateUnusable, from_json, to_json
+from sidecar.state import Options, Owed, Quarantined, State, StateUnusable, expecting, from_json, to_json
 from sidecar.state_store import FILE as STATE_FILE
 from sidecar.state_store import StateStore
 from sidecar.store_errors import Changed, ConfigUnreadable, NotWritable
@@ -219,9 +219,33 @@ class ConfigFile:
                 # Since the last write, not the first: a start between two of them has not read the second.
                 after = replace(after, owed=Owed(self._now(), "config.json was written", digest))
                 if self._replace(backrest_config.dump(merge.data), merge.data, current.loaded, after):
-                    before, digests = current.loaded.raw, self._merger.digests(merge, wish)
+                    before, digests = current.loaded.raw, self._digests(merge, wish)
                     return Written(merge, True, before, digests, state.owners)
         raise self._contended()
+
+    def _digests(self, merge: Merge, wish: PlansRendered) -> dict[str, str]:
+        return self._merger.digests({change.plan_id for change in merge.changes}, wish)
+
+    def expect(self, after: Owners) -> None:
+        """Say that plans are about to go to the API, see ``state.expecting``. Raises StateError, LockError."""
+        self.update(lambda state: expecting(state, after))
+
+    def quarantine(self, plan_ids: Collection[str], wish: PlansRendered) -> tuple[str, ...]:
+        """Leave plans out until their labels or Backrest change; return those that are rendered at all.
+
+        Raises:
+            StateError, LockError: Nothing was saved.
+        """
+        digests = self._merger.digests(plan_ids, wish)
+
+        def marked(state: State) -> State:
+            image_id, _ = self._merger.backrest_of(state, wish)
+            marks = (Quarantined(digest, image_id) for digest in digests.values())
+            return replace(state, quarantine=tuple(dict.fromkeys((*state.quarantine, *marks))))
+
+        if digests:
+            self.update(marked)
+        return tuple(sorted(digests))
 
     def put(self, data: dict[str, Any], change: Callable[[State], State]) -> None:
         """Replace the document by ``data`` whatever stands there now, broken or not. Raises as :meth:`write`."""

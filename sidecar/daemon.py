@@ -33,6 +33,8 @@ from workers.renderer import Renderer
 
 STOP_SLACK = 30.0
 """Seconds that a stop, a write and a start of Backrest may take beyond ``--restart-timeout``."""
+API_SLACK = 210.0
+"""Seconds that an apply through a slow API may take: a few calls of 10 s, again after each conflict."""
 
 log = get_logger(__name__)
 
@@ -73,12 +75,11 @@ class Daemon:
 
     def _specs(self) -> list[ChildSpec]:
         settings = self._settings
-        longest_step = settings.restart_timeout + STOP_SLACK
         specs = [
             ChildSpec(
                 "writer",
                 self._write,
-                shutdown=longest_step,
+                shutdown=settings.restart_timeout + STOP_SLACK,
                 inbox=self._renderings,
                 on_restart=self._look_again,
             ),
@@ -108,7 +109,7 @@ class Daemon:
 
     def _write(self, ctx: Context) -> None:
         settings = self._settings
-        longest_step = settings.restart_timeout + STOP_SLACK
+        longest_step = settings.restart_timeout + STOP_SLACK + (API_SLACK if settings.backrest_url else 0.0)
 
         def parts() -> Writing:
             if self._parts is None:

@@ -128,7 +128,7 @@ class MergePass:
                 rendered, "id-twice", f'the id "{plan_id}" is in config.json twice; remove one of the plans'
             )
         elif self.options.quarantined and plan_digest(rendered.plan) in self.options.quarantined:
-            self._skip(rendered, "quarantined", "Backrest did not come up with this plan; change its labels")
+            self._skip(rendered, "quarantined", "Backrest refused this plan; change its labels")
         elif plan_id not in self.leave:
             return False
         return True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -105,11 +105,10 @@ class Merger:
         """Whether the last merge took the wish's rendering as it came."""
         return self._rendered is wish.rendering
 
-    def digests(self, merge: Merge, wish: PlansRendered) -> dict[str, str]:
-        """Return the digest of each rendered plan that a merge changed, by plan id, for the quarantine."""
-        changed = {change.plan_id for change in merge.changes}
+    def digests(self, plan_ids: Collection[str], wish: PlansRendered) -> dict[str, str]:
+        """Return the digest of each of these plans that is rendered, by plan id, for the quarantine."""
         rendered = self._rendered or wish.rendering
-        return {p.plan.id: plan_digest(p.plan) for p in rendered.plans if p.plan.id in changed}
+        return {p.plan.id: plan_digest(p.plan) for p in rendered.plans if p.plan.id in plan_ids}
 
     def _render(self, view: ConfigView, state: State, wish: PlansRendered) -> Rendering:
         basis = Basis(view, state.owners, wish.basis.path_view)
@@ -120,12 +119,20 @@ class Merger:
             self._rendered = replace(rendering, complete=wish.rendering.complete)
         return self._rendered
 
+    def backrest_of(self, state: State, wish: PlansRendered) -> tuple[str, str]:
+        """Return image id and version of Backrest as it is now, or as last seen; empty where not known.
+
+        Not as at the last restart: an update lifts a quarantine, and brings new fields.
+        """
+        backrest = find_backrest(wish.snapshot, self._settings.backrest_container)
+        if backrest is None:
+            return state.image_id, state.backrest_version
+        version = backrest.labels.get(VERSION_LABEL, state.backrest_version)
+        return backrest.image_id or state.image_id, version
+
     def _options(self, state: State, wish: PlansRendered, *, raise_modno: bool) -> MergeOptions:
         settings = self._settings
-        image_id, version = state.image_id, state.backrest_version
-        if (backrest := find_backrest(wish.snapshot, settings.backrest_container)) is not None:
-            # As it is now, not as at the last restart: an update lifts a quarantine, and brings new fields.
-            image_id, version = backrest.image_id or image_id, backrest.labels.get(VERSION_LABEL, version)
+        image_id, version = self.backrest_of(state, wish)
         image = image_id.removeprefix("sha256:")
         return MergeOptions(
             orphans=settings.orphans,

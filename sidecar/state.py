@@ -7,7 +7,7 @@ the disk.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sidecar.rendering import Owner, Owners
@@ -90,6 +90,23 @@ class State:
     backrest_version: str = ""
     image_id: str = ""
     extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+def expecting(state: State, after: Owners) -> State:
+    """Return the state for the moment in which plans may be as before or as they are to be.
+
+    Hooks of both are known as ours then, whatever becomes of this process.
+
+    Args:
+        state: As before.
+        after: The owners as they are to be.
+    """
+    owners = {
+        plan_id: replace(owner, hooks=tuple(dict.fromkeys((*owner.hooks, *after[plan_id].hooks))))
+        for plan_id, owner in state.owners.items()
+        if plan_id in after
+    }
+    return replace(state, owners={**state.owners, **owners})
 
 
 class StateUnusable(Exception):
