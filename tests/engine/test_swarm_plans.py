@@ -51,8 +51,9 @@ def owners(config: Path) -> dict[str, str]:
     return {plan_id: owner["workload"] for plan_id, owner in state["owners"].items()}
 
 
-def test_ids_and_owners_stay_over_ten_redeploys_and_scaling(
-    swarm_engine: TestEngine, adapter: Engine, tmp_path: Path
+@pytest.mark.parametrize("redeploys", [2, pytest.param(10, marks=pytest.mark.torture)])
+def test_ids_and_owners_stay_over_redeploys_and_scaling(
+    swarm_engine: TestEngine, adapter: Engine, tmp_path: Path, redeploys: int
 ) -> None:
     config = tmp_path / "config.json"
     write_config(config)
@@ -72,7 +73,7 @@ def test_ids_and_owners_stay_over_ten_redeploys_and_scaling(
         assert plans(adapter) == wanted
         return bool(set(tasks(swarm_engine, service)) - seen[service])
 
-    for _ in range(10):
+    for _ in range(redeploys):
         for service in SERVICES:
             redeploy(swarm_engine, service)
         for service in SERVICES:
