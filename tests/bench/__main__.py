@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import gc
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -175,6 +176,7 @@ def main() -> int:
         parser.error(f"unknown parts: {', '.join(sorted(unknown))}")
     scale = _scaled(QUICK if given.quick else Scale(), given)
     log.configure("json", "error", sys.stderr)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # told to stop, it still ends its engine
     figures: list[Figure] = []
     with tempfile.TemporaryDirectory(prefix="bench-", dir="/var/tmp") as folder, TestEngine() as engine:
         facts = machine(engine.call("GET", "/version") | {"Driver": engine.call("GET", "/info")["Driver"]})
