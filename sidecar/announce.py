@@ -10,7 +10,7 @@ from typing import Any
 from sidecar.diff import colour, plan_diff
 from sidecar.engine_errors import EngineError
 from sidecar.log import get_logger
-from sidecar.merge_result import Blocked, Change, ChangeKind, Merge
+from sidecar.merge_result import Blocked, ChangeKind, Merge
 from sidecar.model import EngineSnapshot, Finding
 from sidecar.rendering import RenderedPlan, Rendering
 from sidecar.status import StatusBoard
@@ -201,11 +201,3 @@ def _said_of(plan: RenderedPlan) -> dict[str, Any]:
         "paths": list(plan.plan.paths),
         "hooks": len(plan.plan.hooks),
     }
-
-
-def summary(changes: Iterable[Change]) -> dict[str, int]:
-    """Return how many plans changed in which way."""
-    counts: dict[str, int] = {}
-    for change in changes:
-        counts[change.kind] = counts.get(change.kind, 0) + 1
-    return counts

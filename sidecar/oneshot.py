@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sidecar.announce import Announcer, summary
+from sidecar.announce import Announcer
 from sidecar.cli import CHANGED, FAILED, UNCHANGED
 from sidecar.config_file import ConfigFile
 from sidecar.desired import Desired, path_view
@@ -73,8 +73,8 @@ def _drive(parts: Writing, wish: PlansRendered, stop: threading.Event) -> None:
         stop.wait(max(0.0, due - time.monotonic()))
         if not stop.is_set():
             due = parts.applier.step()
-    if stop.is_set():
-        log.warn("reconcile.stopped", reason="told to stop before the new plans were taken up; run again")
+    if stop.is_set() and due is not None:
+        log.warn("reconcile.stopped", reason="told to stop before all was done; run again")
 
 
 def _outcome(settings: Settings, wish: PlansRendered, reports: list[Report], *, brought_back: bool) -> int:
@@ -99,6 +99,3 @@ def _outcome(settings: Settings, wish: PlansRendered, reports: list[Report], *, 
     if settings.strict and skips:
         return FAILED
     return CHANGED if changed and not settings.dry_run else UNCHANGED
-
-
-__all__ = ["look", "reconcile", "stopping", "summary"]
