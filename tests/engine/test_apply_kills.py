@@ -28,7 +28,7 @@ HAND = {
     "repo": "main",
     "paths": ["/etc"],
     "schedule": {"disabled": True},
-    "x": {"y": [None]},
+    "iexcludes": ["*.TMP"],
 }
 CONFIG: dict[str, Any] = {"modno": 1, "version": 6, "instance": "test", "repos": [REPO], "plans": [HAND]}
 

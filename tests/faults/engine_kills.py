@@ -1,8 +1,8 @@
 """``reconcile --apply`` on a real engine, killed with ``kill -9`` at each of its steps, and run once more.
 
 Run as ``python -m tests.faults.engine_kills CONFIG ENGINE ROUNDS``; prints one JSON object. A step is the moment
-before or after a call that changes something: stop, start, the swap of the file, each save of the state. The waits for an idle
-Backrest and for one that is up are shortened; nothing else is.
+before or after a call that changes something: stop, start, the swap of the file, each save of the state. The waits
+for an idle Backrest and for one that is up are shortened; nothing else is.
 """
 
 from __future__ import annotations
