@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -214,6 +214,7 @@ def assign_ids(
     include_project: bool,
     owned: Mapping[str, str],
     standing: Mapping[str, tuple[str, ...]],
+    living: Collection[str] = (),
 ) -> Assignment:
     """Give every workload an id of its own.
 
@@ -223,6 +224,7 @@ def assign_ids(
         include_project: Whether natural ids carry the project.
         owned: Plan id → workload key, as recorded in the state.
         standing: Plan id → sorted paths of the plans that stand in config.json and are not disabled by us.
+        living: Keys of the workloads that there are, also of those that get no plan now.
 
     Returns:
         The assignment. Who already has an id keeps it; an id that belongs to an absent workload whose plan
@@ -249,11 +251,19 @@ def assign_ids(
             continue
         paths = wishes[workload]
         found = next(
-            (i for i in candidates[workload] if i not in taken and paths and standing.get(i) == paths), ""
+            (
+                i
+                for i in candidates[workload]
+                if i not in taken
+                and paths
+                and standing.get(i) == paths
+                and (owned.get(i) == workload.key or owned.get(i) not in living)
+            ),
+            "",
         )
         if found:
             claim(workload, found)
-    reserved = {i: key for i, key in owned.items() if i in standing and i not in taken}
+    reserved = {i: key for i, key in owned.items() if (i in standing or key in living) and i not in taken}
     contested: list[tuple[Workload, str, str]] = []
     for workload in order:
         if workload.key in ids or not candidates[workload]:

@@ -7,7 +7,7 @@ filled in. Whatever cannot be rendered is a finding that names container, label,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from sidecar import naming
@@ -127,7 +127,8 @@ def render(
         held = broken | asleep
         present.update(o.workload for o in owners.values() if o.workload.partition("#")[0] in held)
     drafts = [draft for group in groups for draft in group.drafts]
-    ids = _assign(drafts, view, owners, settings, findings)
+    withdrawn = frozenset(key for group in groups for key in group.withdrawn)
+    ids = _assign(drafts, view, owners, settings, findings, living=present | withdrawn)
     plans = _finish(drafts, ids, snapshot, view, owners, settings, memo, findings)
     renamed = sorted(
         (old, ids[owner.workload])
@@ -139,7 +140,7 @@ def render(
         plans=plans,
         findings=tuple(findings),
         present=frozenset(present),
-        withdrawn=frozenset(key for group in groups for key in group.withdrawn),
+        withdrawn=withdrawn,
         renamed=tuple(renamed),
         default_repo=repos.fallback,
         default_repo_error=repos.error,
@@ -207,6 +208,8 @@ def _assign(
     owners: Owners,
     settings: Settings,
     findings: list[Finding],
+    *,
+    living: Collection[str],
 ) -> Mapping[str, str]:
     """Return the plan id of each draft by workload key."""
     assignment = naming.assign_ids(
@@ -219,6 +222,7 @@ def _assign(
             for plan in view.plans
             if plan.id not in owners or not owners[plan.id].disabled
         },
+        living=living,
     )
     for loser, wanted, winner in assignment.contested:
         text = (

@@ -5,10 +5,12 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import pytest
+
 from sidecar.merge import MergeOptions, merge
 from sidecar.model import Volume
 from sidecar.rendering import Owner, PlanFacts
-from tests.unit.builders import codes, container, one, rendering, view, volume
+from tests.unit.builders import bind, codes, container, one, rendering, view, volume
 from tests.unit.stage import CONFIG
 
 LABELLED = Volume("data", labels={"backrest.enable": "true"})
@@ -82,3 +84,19 @@ def test_a_default_retention_that_cannot_be_expressed_is_said() -> None:
     result = rendering(container("web"), default_retention="daily=7,within=30d")
     assert result.plans[0].plan.retention is None
     assert "keep-inexpressible" in codes(result)
+
+
+def two_projects(label: dict[str, str]) -> tuple[Any, Any]:
+    mounts = (bind("/srv/shared", "/data"),)
+    return (
+        container("a-web-1", label, mounts, compose=("a", "web")),
+        container("b-web-1", {}, mounts, compose=("b", "web")),
+    )
+
+
+@pytest.mark.parametrize("label", [{"schedule": "99 * * * *"}, {"enable": "false"}])
+def test_a_plan_id_is_not_taken_from_a_workload_that_lives(label: dict[str, str]) -> None:
+    owners = {"backrest_sidecar_web": Owner("a/web", disabled=label == {"enable": "false"})}
+    on = view(PlanFacts("backrest_sidecar_web", "main", ("/srv/shared",)))
+    result = rendering(*two_projects(label), on=on, owners=owners)
+    assert [plan.plan.id for plan in result.plans] == ["backrest_sidecar_b_web"]
