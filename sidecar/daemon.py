@@ -23,6 +23,7 @@ from sidecar.messages import EngineChanged, HooksCutOff, PlansRendered, Renderer
 from sidecar.paths import DEFAULT_DOCKER_ROOT
 from sidecar.recover import owed, recover
 from sidecar.settings import Settings
+from sidecar.state_store import StateError
 from sidecar.status import StatusBoard
 from sidecar.status_file import StatusFile
 from sidecar.supervisor import Supervisor, diagnose
@@ -180,12 +181,18 @@ class Daemon:
             except BackrestApiError:
                 return False
 
+        def seen_before() -> bool:
+            try:
+                return bool(file.state().view)
+            except StateError:  # the writer says so
+                return False
+
         def doing() -> Doing:
             return backrest_doing(
                 engine,
                 settings.backrest_container,
                 containers=lambda: engine.snapshot().containers,
-                known=bool(file.state().view),
+                known=seen_before(),
                 running=works,
             )
 
