@@ -193,7 +193,8 @@ def _change_bytes(dice: random.Random, raw: bytes) -> bytes:
 def config_rounds(count: int, seed: int) -> dict[str, Any]:
     """Read, check and merge into ``count`` mutations of the sample files; return figures and good documents."""
     dice = random.Random(seed)
-    samples = [path.read_bytes() for path in sorted(SAMPLES.rglob("*.json"))]
+    paths = [*sorted(SAMPLES.glob("valid/*.json")) * 4, *sorted(SAMPLES.rglob("*.json"))]
+    samples = [path.read_bytes() for path in paths]
     changes: tuple[Callable[[random.Random, bytes], bytes], ...] = (
         _change_values, _change_values, _change_values, _change_bytes,
     )  # fmt: skip
