@@ -37,7 +37,7 @@ class Announcer:
         self._notes: frozenset[str] = frozenset()
         self._trouble = ""
         self._usable = False
-        self._repo = ("", "")
+        self._repo: tuple[str, str] | None = None
         self._shown: list[tuple[str, ChangeKind, tuple[str, ...]]] | None = None
 
     def engine_failed(self, error: EngineError) -> None:

@@ -15,6 +15,7 @@ from sidecar.config_file import ConfigFile
 from sidecar.engine_errors import EngineError
 from sidecar.lock import LockError, LockTimeout
 from sidecar.merge_result import Blocked, Merge
+from sidecar.rendering import Rendering
 from sidecar.restart_cycle import RestartCycle
 from sidecar.settings import resolve
 from sidecar.state import StoppedBackrest
@@ -190,6 +191,13 @@ def test_a_blocked_plan_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
         announcer.merged(merge)
         announcer.written(merge)
     assert caplog.text.count("plan.blocked") == 1
+
+
+def test_a_config_without_repos_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    announcer = Announcer()
+    for _ in range(2):
+        announcer.rendered(Rendering())
+    assert caplog.text.count("default.repo.unset") == 1
 
 
 def another(stage: Stage, *, wait: Callable[[float], bool] | None = lambda _: True) -> RestartCycle:
