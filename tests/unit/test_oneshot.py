@@ -207,12 +207,14 @@ def test_skips_leave_the_exit_code_unless_strict(rig: Rig) -> None:
     assert rig.backrest.calls == ["stop", "start"]
 
 
-def test_a_plan_that_backrest_would_refuse_is_named_and_3(rig: Rig) -> None:
-    rig.engine.there = (container("web"), container("odd", {"keep": "daily=99999999999"}))
-    code = rig.apply()
-    assert code in {0, 3}
-    assert WEB in rig.backrest.plans()
-    assert "backrest_sidecar_odd" not in rig.backrest.plans()
+def test_a_fault_that_is_not_ours_is_written_around_but_not_restarted_into_3(rig: Rig) -> None:
+    broken = {"id": "broken", "repo": "gone", "paths": ["/x"]}
+    rig.path.write_bytes(orjson.dumps({**CONFIG, "plans": [broken]}))
+    assert rig.apply() == 3
+    assert rig.plans() == {"broken", WEB}
+    assert rig.backrest.calls == []
+    assert "broken" in rig.said("config.fault")[0]["where"] + rig.said("config.fault")[0]["reason"]
+    assert "gone" in rig.said("restart.owed")[0]["reason"]
 
 
 # --- a config.json that is no good ------------------------------------------------------------------------------
