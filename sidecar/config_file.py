@@ -24,7 +24,7 @@ from sidecar.merger import Merger
 from sidecar.messages import PlansRendered
 from sidecar.rendering import ConfigView, Owners
 from sidecar.settings import Settings
-from sidecar.state import Options, Owed, Quarantined, State, StateUnusable, expecting, from_json, to_json
+from sidecar.state import Owed, Quarantined, State, StateUnusable, expecting, from_json, to_json
 from sidecar.state_store import FILE as STATE_FILE
 from sidecar.state_store import StateStore
 from sidecar.store_errors import Changed, ConfigUnreadable, NotWritable
@@ -306,12 +306,10 @@ class ConfigFile:
         return merge if merge is not None and self._state_after(state, merge, wish) == state else None
 
     def _state_after(self, state: State, merge: Merge, wish: PlansRendered) -> State:
-        settings = self._settings
         return replace(
             state,
             owners=merge.owners,
             view=wish.basis.path_view or state.view,
-            options=Options(settings.plan_id_prefix, settings.include_project_name),
         )
 
     def _say_once(self, action: str, text: str) -> None:

@@ -18,6 +18,7 @@ from sidecar.backrest import (
     UpWatch,
     config_error_in_log,
     cut_off_operations,
+    fatal_in_log,
 )
 from sidecar.backrest_api import BackrestApi
 from sidecar.backrest_log import ConfigFault
@@ -146,9 +147,12 @@ class RestartCycle:
             self._file.update(lambda state: replace(state, owed=None))
             log.info("backrest.restart", container=container.name, seconds=round(self._now() - stopped_at, 3))
             return Restarted(written, restarted=True)
-        fault = config_error_in_log(self._engine.logs(container.id, since=math.floor(started) - 1, tail=400))
+        said = self._engine.logs(container.id, since=math.floor(started) - 1, tail=400)
+        fault = config_error_in_log(said)
         if fault is None or written.before is None or not _is_ours(fault, written, ran_for):
-            text = f"{seen.reason}; {fault.message if fault else 'its log names no fault of its config'}"
+            text = (
+                f"{seen.reason}; {fault.message if fault else fatal_in_log(said) or 'its log names no fault'}"
+            )
             log.error(
                 "backrest.not_up",
                 container=container.name,

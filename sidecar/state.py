@@ -54,14 +54,6 @@ class Quarantined:
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
-    """The options that make plan ids, as of the last write: a change of them renames plans."""
-
-    prefix: str
-    include_project: bool
-
-
-@dataclass(frozen=True, slots=True)
 class State:
     """The whole durable state.
 
@@ -72,8 +64,6 @@ class State:
         restarts: Unix times of our restarts of Backrest, for the budget.
         quarantine: Renderings not to be tried again.
         view: (host path, path inside Backrest) of its mounts, as last seen.
-        options: None before the first write.
-        default_repo_error: The last complaint about the default repo, so that it is said once.
         backrest_version: As last seen; empty when never.
         image_id: Image of the Backrest container, as last seen.
         extra: Fields of the file that this version does not know. They are written back as they were.
@@ -85,8 +75,6 @@ class State:
     restarts: tuple[float, ...] = ()
     quarantine: tuple[Quarantined, ...] = ()
     view: tuple[tuple[str, str], ...] = ()
-    options: Options | None = None
-    default_repo_error: str = ""
     backrest_version: str = ""
     image_id: str = ""
     extra: Mapping[str, Any] = field(default_factory=dict)
@@ -131,12 +119,7 @@ def to_json(state: State) -> dict[str, Any]:
         out["quarantine"] = [{"digest": q.digest, "image_id": q.image_id} for q in state.quarantine]
     if state.view:
         out["view"] = [list(pair) for pair in state.view]
-    if state.options is not None:
-        out["options"] = {
-            "prefix": state.options.prefix,
-            "include_project": state.options.include_project,
-        }
-    texts = {name: getattr(state, name) for name in ("default_repo_error", "backrest_version", "image_id")}
+    texts = {name: getattr(state, name) for name in ("backrest_version", "image_id")}
     return out | {name: text for name, text in texts.items() if text}
 
 
@@ -153,7 +136,7 @@ def from_json(data: Any) -> State:
             f"it is of version {data.get('version')!r}, and this tool writes version {VERSION}"
         )
     try:
-        owed, stopped, options = data.get("owed"), data.get("stopped"), data.get("options")
+        owed, stopped = data.get("owed"), data.get("stopped")
         return State(
             owners={plan: owner_from_json(owner) for plan, owner in data.get("owners", {}).items()},
             owed=Owed(_number(owed["since"]), _text(owed["reason"]), _text(owed["digest"])) if owed else None,
@@ -166,10 +149,6 @@ def from_json(data: Any) -> State:
                 for entry in data.get("quarantine", ())
             ),
             view=tuple((_text(host), _text(inside)) for host, inside in data.get("view", ())),
-            options=Options(_text(options["prefix"]), options["include_project"] is True)
-            if options
-            else None,
-            default_repo_error=_text(data.get("default_repo_error", "")),
             backrest_version=_text(data.get("backrest_version", "")),
             image_id=_text(data.get("image_id", "")),
             extra={name: value for name, value in data.items() if name not in _KNOWN},

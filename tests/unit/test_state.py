@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 from sidecar.rendering import Owner
 from sidecar.state import (
-    Options,
     Owed,
     Quarantined,
     State,
@@ -40,8 +39,6 @@ FULL = State(
     restarts=(1.0, 2.5),
     quarantine=(Quarantined("abc", "sha256:1"),),
     view=(("/srv", "/userdata"),),
-    options=Options("backrest_sidecar_", include_project=True),
-    default_repo_error="no such repo",
     backrest_version="1.14.1",
     image_id="sha256:1",
     extra={"newer": {"field": [1, None]}},
@@ -198,8 +195,6 @@ states = st.builds(
     owners=st.dictionaries(texts, owners, max_size=4),
     restarts=st.lists(st.floats(min_value=0, max_value=2e9), max_size=3).map(tuple),
     view=st.lists(st.tuples(texts, texts), max_size=3).map(tuple),
-    options=st.none() | st.builds(Options, prefix=texts, include_project=st.booleans()),
-    default_repo_error=texts,
 )
 
 
