@@ -39,7 +39,7 @@ class Host:
         (root / "config").mkdir()
         self.markers = root / "config" / ".backrest-sidecar" / "stopped"
 
-    def set(self, **states: str) -> None:
+    def have(self, **states: str) -> None:
         for name, state in states.items():
             (self.root / "state" / name).write_text(f"{state}\n")
 
@@ -65,7 +65,7 @@ def host(tmp_path: Path) -> Host:
 
 
 def test_what_ran_is_stopped_and_started_again(host: Host) -> None:
-    host.set(web="running")
+    host.have(web="running")
     assert host.sh(stop_script(["web"])) == 0
     assert host.state("web") == "exited"
     assert host.marked() == {"web"}
@@ -76,20 +76,20 @@ def test_what_ran_is_stopped_and_started_again(host: Host) -> None:
 
 @pytest.mark.parametrize("state", ["exited", "paused"])
 def test_what_did_not_run_is_left_alone(host: Host, state: str) -> None:
-    host.set(web=state)
+    host.have(web=state)
     assert host.sh(stop_script(["web"])) == 0
     assert host.sh(start_script(["web"])) == 0
     assert host.state("web") == state
 
 
 def test_a_container_that_is_gone_does_not_cancel_the_backup(host: Host) -> None:
-    host.set(b="running")
+    host.have(b="running")
     assert host.sh(stop_script(["a", "b"])) == 0
     assert host.marked() == {"b"}
 
 
 def test_a_stop_that_fails_cancels_the_backup_and_leaves_the_marker(host: Host) -> None:
-    host.set(web="running")
+    host.have(web="running")
     (host.root / "stop-fails").touch()
     assert host.sh(stop_script(["web"])) != 0
     assert host.marked() == {"web"}
@@ -97,14 +97,14 @@ def test_a_stop_that_fails_cancels_the_backup_and_leaves_the_marker(host: Host) 
 
 
 def test_an_engine_that_does_not_answer_cancels_the_backup(host: Host) -> None:
-    host.set(web="running")
+    host.have(web="running")
     (host.root / "down").touch()
     assert host.sh(stop_script(["web"])) != 0
     assert host.state("web") == "running"
 
 
 def test_start_goes_on_after_a_failure_and_reports_it(host: Host) -> None:
-    host.set(a="running", b="running")
+    host.have(a="running", b="running")
     assert host.sh(stop_script(["a", "b"])) == 0
     (host.root / "state" / "a").unlink()
     assert host.sh(start_script(["a", "b"])) == 1
@@ -113,7 +113,7 @@ def test_start_goes_on_after_a_failure_and_reports_it(host: Host) -> None:
 
 
 def test_start_without_a_marker_starts_nothing(host: Host) -> None:
-    host.set(web="exited")
+    host.have(web="exited")
     assert host.sh(start_script(["web"])) == 0
     assert host.state("web") == "exited"
 

@@ -125,8 +125,17 @@ def test_every_record_is_synced_before_the_call_returns(
 ) -> None:
     calls: list[str] = []
     real_write, real_sync = os.write, os.fsync
-    monkeypatch.setattr(os, "write", lambda fd, data: (calls.append("write"), real_write(fd, data))[1])
-    monkeypatch.setattr(os, "fsync", lambda fd: (calls.append("sync"), real_sync(fd))[1])
+
+    def write(fd: int, data: bytes) -> int:
+        calls.append("write")
+        return real_write(fd, data)
+
+    def sync(fd: int) -> None:
+        calls.append("sync")
+        real_sync(fd)
+
+    monkeypatch.setattr(os, "write", write)
+    monkeypatch.setattr(os, "fsync", sync)
     journal = make(tmp_path)
     assert calls == ["write", "sync", "sync"]  # the file, then the directory that got its name
     calls.clear()
