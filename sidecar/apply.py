@@ -187,7 +187,7 @@ class Applier:
                 continue
             merge = self._file.preview(newer)
             if not merge.changed and not self._owes():
-                self._finish(newer, merge, changed=False)
+                self._finish(newer, self._file.write(newer).merge, changed=False)
                 return True
             if (
                 newer.rendering.plans != wish.rendering.plans
