@@ -266,7 +266,7 @@ class Applier:
         )
         if outcome.written is None:
             wish = self._wanted()
-            self._finish(wish, self._file.preview(wish), changed=False, owed=outcome.owed)
+            self._finish(wish, self._file.write(wish).merge, changed=False, owed=outcome.owed)
             return
         if outcome.refused:
             self._finish(wish, outcome.written.merge, changed=False, restarted=True, owed=outcome.owed)
