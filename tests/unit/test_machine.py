@@ -296,4 +296,4 @@ def test_any_order_of_events_ends_well() -> None:
 @pytest.mark.torture
 @pytest.mark.timeout(900)
 def test_any_order_of_events_ends_well_at_length() -> None:
-    run_machine(100, 50)
+    run_machine(60, 30)
