@@ -20,7 +20,19 @@ from sidecar.flags import COMMANDS, FLAGS, Flag, flags_for
 CHANGED, BAD_USAGE, UNCHANGED, FAILED, GAVE_UP = 0, 1, 2, 3, 4
 """Exit codes, contract §1."""
 
+_CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+_SHORT = {
+    "reconcile": "One pass: bring config.json up to date with the labels.",
+    "backup-once": "Stop labelled containers, back up once, start them.",
+    "recover": "Start what an interrupted run had stopped.",
+    "explain": "Why is a container backed up, or not, and how?",
+    "lint": "Check labels in Compose files, without an engine.",
+    "restore-config": "Put a kept config.json back.",
+}
+"""What the list of commands says, where the first sentence of the help is too long for it."""
+
 _SWITCHES = {f"--{flag.name}": flag for flag in FLAGS if flag.is_switch}
+_FILES = {"config", "state-dir", "docker-sock", "rcb-env-file", "backrest-password-file"}
 _VALUED = {f"--{flag.name}" for flag in FLAGS if not flag.is_switch}
 
 
@@ -36,7 +48,7 @@ def run(argv: Sequence[str]) -> int:
     except click.Abort:
         return FAILED
     except click.ClickException as error:
-        error.show(file=sys.stderr)
+        _hinted(error).show(file=sys.stderr)
         return BAD_USAGE
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -51,21 +63,47 @@ def run(argv: Sequence[str]) -> int:
     return int(result or 0)
 
 
+def _hinted(error: click.ClickException) -> click.ClickException:
+    """Return the error, or for an option that is unknown only here one that says where it is known."""
+    if not isinstance(error, click.NoSuchOption):
+        return error
+    name = error.option_name.removeprefix("--").removeprefix("no-")
+    known = next((flag for flag in FLAGS if flag.name == name and not flag.hidden), None)
+    if known is None:
+        return error
+    where = ", ".join(command for command in COMMANDS if command in known.commands)
+    return click.UsageError(f"No such option {error.option_name!r} here; it belongs to: {where}.", error.ctx)
+
+
+def _check_command(command: str) -> None:
+    if command not in COMMANDS:
+        from difflib import get_close_matches
+
+        near = get_close_matches(command, COMMANDS, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(COMMANDS)}"
+        raise click.UsageError(f"No such command {command[:60]!r}; {hint}")
+
+
 def _normalize(argv: Sequence[str]) -> list[str]:
     """Put the command first, ``reconcile`` where none is given, and spell switches as click wants them."""
     args: list[str] = []
     command = ""
     wants_value = False
     literal = False
+    before = ""
     for token in argv:
+        before, last = token, before
         if wants_value or literal:
             wants_value = False
             args.append(token)
             continue
         name, equals, value = token.partition("=")
         literal = token == "--"  # noqa: S105  # the end of options, no password
+        if last in _SWITCHES and token.lower() in {"true", "false"}:
+            raise click.UsageError(f"A switch takes its value with an equals sign: {last}={token}")
         if not token.startswith("-") and not command:
             command = token
+            _check_command(command)
             continue
         if name in _SWITCHES and equals:
             try:
@@ -91,8 +129,28 @@ def _option(flag: Flag) -> click.Option:
         names = [f"--{flag.name}/--no-{flag.name}"]
         return click.Option(names, default=None, help=text, hidden=flag.hidden)
     return click.Option(
-        [f"--{flag.name}"], default=None, help=text, multiple=flag.many, hidden=flag.hidden, metavar="VALUE"
+        [f"--{flag.name}"],
+        default=None,
+        help=text,
+        multiple=flag.many,
+        hidden=flag.hidden,
+        metavar="VALUE",
+        shell_complete=_completer(flag),
     )
+
+
+def _completer(flag: Flag) -> Callable[[click.Context, click.Parameter, str], list[Any]]:
+    """Return what completes a flag's value in a shell: its words, or the names of files."""
+
+    def complete(_: click.Context, __: click.Parameter, begun: str) -> list[Any]:
+        from click.shell_completion import CompletionItem
+
+        if flag.name in _FILES:
+            return [CompletionItem(begun, type="dir" if flag.name == "state-dir" else "file")]
+        words = getattr(flag.parse, "words", ())
+        return [CompletionItem(word) for word in words if word.startswith(begun.lower())]
+
+    return complete
 
 
 Body = Callable[..., int]
@@ -123,7 +181,8 @@ def _command(
         callback=callback,
         params=params,
         help=text,
-        context_settings={"help_option_names": ["-h", "--help"]},
+        short_help=_SHORT.get(name),
+        context_settings=_CONTEXT,
     )
 
 
@@ -146,7 +205,7 @@ def _build() -> click.Group:
     json_flag = click.Option(["--json", "as_json"], is_flag=True, help="for programs")
     containers = click.Argument(["containers"], nargs=-1)
     lint_options = [
-        click.Argument(["files"], nargs=-1, required=True),
+        click.Argument(["files"], nargs=-1, required=True, type=click.Path()),
         click.Option(["--format", "fmt"], default="text", type=click.Choice(["text", "json", "github"])),
         click.Option(["--separate"], is_flag=True, help="each Compose file is a project of its own"),
         *map(_option, flags_for("lint")),
@@ -154,7 +213,9 @@ def _build() -> click.Group:
     group = click.Group(
         name="backrest-sidecar",
         help="Labels on containers become backup plans in Backrest. Without a command: reconcile.",
-        context_settings={"help_option_names": ["-h", "--help"]},
+        epilog="The flags of a command: backrest-sidecar COMMAND --help. Exit codes: 0 done, 1 bad usage, "
+        "2 nothing to change or a dry run, 3 failure.",
+        context_settings=_CONTEXT,
         commands={
             "reconcile": _command(
                 "reconcile",
@@ -191,7 +252,7 @@ def _build() -> click.Group:
             "lint": _command(
                 "lint",
                 _lazy("sidecar.lint_command", "lint"),
-                "Check labels in Compose files or docker inspect output, without an engine. "
+                "Check labels in Compose files or docker inspect output (- for standard input), without an engine. "
                 "Exit 0: clean. 3: findings.",
                 lint_options,
                 raw=True,

@@ -144,7 +144,8 @@ def _checked(expression: str, minute: int) -> tuple[str, _Sets]:
     if len(fields) != 5:
         hint = "; Backrest knows no @ shorthands" if expression.lstrip().startswith("@") else ""
         raise CronError(
-            f"it has {len(fields)} fields, not five (minute hour day-of-month month day-of-week){hint}"
+            f"it has {len(fields)} {'field' if len(fields) == 1 else 'fields'}, not five "
+            f"(minute hour day-of-month month day-of-week){hint}"
         )
     if fields[0].upper() == TOKEN:
         fields[0] = str(minute)

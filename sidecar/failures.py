@@ -47,5 +47,5 @@ FAILURES = (
 def told(failure: Exception) -> dict[str, str]:
     """Return ``reason`` and, where there is one apart from it, ``advice``, for a log event."""
     if isinstance(failure, EngineError):
-        return {"reason": failure.message, "advice": failure.advice}
+        return {"reason": failure.message} | ({"advice": failure.advice} if failure.advice else {})
     return {"reason": str(failure)}

@@ -167,7 +167,8 @@ def _refuse_odd(status: os.stat_result, path: Path, limit: int) -> None:
         raise ConfigUnreadable(
             "directory",
             f"{path} is a directory. Docker makes one when a bind mount's source file does not exist: remove "
-            "it, and mount the directory that holds config.json.",
+            "it if it is empty, and mount the directory that holds config.json. If config.json lies in it, name "
+            f"the file: --config {path / 'config.json'}.",
         )
     if not stat.S_ISREG(status.st_mode):
         raise ConfigUnreadable("not-regular", f"{path} is not a plain file. Check --config.")

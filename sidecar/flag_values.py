@@ -44,7 +44,7 @@ def positive(raw: str) -> float:
     """A duration in seconds, longer than nothing."""
     seconds = parse_duration(raw)
     if seconds <= 0:
-        raise ValueError("must be longer than nothing")
+        raise ValueError("must be longer than 0s")
     return seconds
 
 
@@ -57,6 +57,7 @@ def choice(*words: str) -> Callable[[str], str]:
             raise ValueError(f"is none of {', '.join(words)}")
         return word
 
+    parse.words = words  # type: ignore[attr-defined]  # for completion in a shell
     return parse
 
 
@@ -81,14 +82,25 @@ def host(raw: str) -> str:
         raise ValueError("ssh:// is not supported; forward the socket and name it as unix://…")
     if "://" in raw and urlsplit(raw).scheme not in {"unix", "tcp", "http", "https"}:
         raise ValueError("is neither a path nor unix://… nor tcp://…")
+    if "://" in raw and not raw.startswith("unix://") and not _port(raw):
+        raise ValueError("names no host and port; write tcp://host:2375, or tcp://host:2376 with TLS")
     return text(raw)
+
+
+def _port(address: str) -> int:
+    """Return the port of an address, 0 for none or a wrong one."""
+    try:
+        parts = urlsplit(address)
+        return (parts.port or 0) if parts.hostname else 0
+    except ValueError:
+        return 0
 
 
 def url(raw: str) -> str:
     """An http(s) address without credentials."""
     parts = urlsplit(raw)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError("is not an http:// or https:// address")
+        raise ValueError("is not an http:// or https:// address, such as http://backrest:9898")
     if parts.username or parts.password:
         raise ValueError("holds credentials; use --backrest-username and --backrest-password-file")
     return raw.rstrip("/")

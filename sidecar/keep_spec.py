@@ -75,7 +75,7 @@ def _pair(item: str) -> tuple[str, str]:
     if key in {ALL, NONE}:
         raise ValueError(f'"{key}" stands alone, with no value and beside nothing else')
     if not equals:
-        raise ValueError(f'"{shown}" is not of the form key=value')
+        raise ValueError(f'"{shown}" is not of the form key=value, such as weekly=4')
     if key not in COUNTS and key not in WITHINS:
         raise ValueError(f'"{printable(key, 60)}" is none of {", ".join((*COUNTS, *WITHINS))}, all, none')
     if not value:

@@ -171,13 +171,17 @@ def _raw_value(flag: Flag, given: Mapping[str, Any], environ: Mapping[str, str])
 def _parse(flag: Flag, raw: Any, origin: str) -> Any:
     if isinstance(raw, bool):
         return raw
+    if not flag.many:
+        return _parse_one(flag, raw, origin)
+    parts = [p for item in raw for p in (item.split(",") if flag.csv or origin == flag.env else (item,))]
+    return tuple(_parse_one(flag, part, origin) for part in parts if part)
+
+
+def _parse_one(flag: Flag, raw: str, origin: str) -> Any:
     try:
-        if not flag.many:
-            return flag.parse(raw)
-        parts = [p for item in raw for p in (item.split(",") if flag.csv or origin == flag.env else (item,))]
-        return tuple(flag.parse(part) for part in parts if part)
+        return flag.parse(raw)
     except ValueError as error:
-        shown = "(not shown)" if flag.secret else f'"{printable(str(raw))}"'
+        shown = "(not shown)" if flag.secret else f'"{printable(raw)}"'
         raise SettingsError(f"{origin} {shown}: {error}") from error
 
 

@@ -48,7 +48,7 @@ def restore_config(settings: Settings, *, version: str | None = None, list_only:
         log.error("config.restore_failed", **told(failure))
         return FAILED
     except LookupError as error:  # read_undo: no such version
-        log.error("config.restore_failed", reason=str(error.args[0]), advice="see restore-config --list")
+        log.error("config.restore_failed", reason=str(error.args[0]))
         return FAILED
     if owed is None:
         log.warn("config.restore_failed", reason="told to stop before Backrest was idle; nothing was changed")
