@@ -211,6 +211,9 @@ class TestEngine:
         """Make dockerd hang: it accepts connections and answers nothing."""
         os.kill(self.pid, signal.SIGSTOP)
         self._frozen = True
+        threads = Path(f"/proc/{self.pid}/task")
+        # A thread on another processor may answer one more request before the signal reaches it.
+        eventually(lambda: all(") T " in (t / "stat").read_text() for t in threads.iterdir()))
 
     def thaw(self) -> None:
         """End :meth:`freeze`."""

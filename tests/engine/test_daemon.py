@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
+import orjson
 import pytest
 
 from tests.engine.harness import TestEngine
@@ -129,9 +130,8 @@ def test_a_storm_of_execs_causes_no_pass(engine: TestEngine, config: Path) -> No
             engine.call("POST", f"/exec/{exec_id}/start", {"Detach": True})
         sidecar.stop()
         assert config.stat() == before
-        import orjson
-
-        assert orjson.loads(status.read_bytes())["counts"]["events"] <= 2
+        counts = orjson.loads(status.read_bytes())["counts"]
+        assert counts["events"] < 10, "those of the container itself, none of 180 about its execs"
 
 
 def test_what_a_hook_stopped_and_nobody_started_is_brought_back(engine: TestEngine, config: Path) -> None:
