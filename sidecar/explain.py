@@ -5,9 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import sys
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 
 import orjson
 
@@ -17,18 +16,13 @@ from sidecar.config_file import ConfigFile
 from sidecar.desired import Desired, path_view
 from sidecar.engine import Engine
 from sidecar.explain_model import Clock, Explanation, explain_all
-from sidecar.failures import FAILURES, told
-from sidecar.log import get_logger
+from sidecar.failures import FAILURES
 from sidecar.messages import PlansRendered
-from sidecar.model import EngineSnapshot, printable
+from sidecar.model import EngineSnapshot, Finding, printable
 from sidecar.paths import PathRules
 from sidecar.rendering import Basis, ConfigView
 from sidecar.settings import Settings
 from sidecar.wiring import Source, open_engine
-
-_MARKS = {"backed up": "green", "skipped": "red", "withdrawn": "yellow"}
-
-log = get_logger(__name__)
 
 
 def explain(
@@ -47,18 +41,13 @@ def explain(
     try:
         found, notes = look(settings, open_engine(settings))
     except FAILURES as failure:
-        log.error("explain.failed", **told(failure))
-        return FAILED
+        return _fail(str(failure))
     if containers:
         wanted = [e for e in found if containers_match(e, containers)]
         missing = [name for name in containers if not any(containers_match(e, (name,)) for e in found)]
         if missing:
             there = ", ".join(e.container for e in found) or "none"
-            log.error(
-                "explain.failed",
-                reason=f"no container {', '.join(map(printable, missing))}; there are: {there}",
-            )
-            return FAILED
+            return _fail(f"no container {', '.join(map(printable, missing))}; there are: {there}")
         found = tuple(wanted)
     if as_json:
         document = {"containers": [asdict(e) for e in found], "notes": list(notes)}
@@ -66,8 +55,16 @@ def explain(
             orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE).decode()
         )
     else:
-        _print(found, notes, detailed=bool(containers) or len(found) <= 3)
+        from sidecar.explain_text import show
+
+        show(found, notes, detailed=bool(containers) or len(found) <= 3)
     return CHANGED
+
+
+def _fail(reason: str) -> int:
+    """Say it where it is no part of ``--json``."""
+    sys.stderr.write(f"Error: {reason}\n")
+    return FAILED
 
 
 def containers_match(explanation: Explanation, names: Sequence[str]) -> bool:
@@ -95,6 +92,8 @@ def look(settings: Settings, engine: Source) -> tuple[tuple[Explanation, ...], t
         notes.append(f"{error} Until then no plan is written.")
     basis = Basis(config_view, state.owners, view)
     rendering = Desired(settings).render(snapshot, basis)
+    if not usable:
+        rendering = replace(rendering, findings=tuple(map(_repo_unknown, rendering.findings)))
     merge = file.preview(PlansRendered(rendering, snapshot, basis, 1, 0.0)) if usable else None
     if merge is not None:
         notes.extend(
@@ -120,6 +119,13 @@ def look(settings: Settings, engine: Source) -> tuple[tuple[Explanation, ...], t
     return found, tuple(dict.fromkeys(notes))
 
 
+def _repo_unknown(finding: Finding) -> Finding:
+    """Return a finding that does not ask for a repo where nobody could look whether there is one."""
+    if finding.code != "no-repo":
+        return finding
+    return replace(finding, message=f"{finding.container}: its repo is not known, config.json cannot be used")
+
+
 def _clock(settings: Settings, engine: Source, snapshot: EngineSnapshot) -> Clock:
     """Return the zone that Backrest reads its schedules in, as far as it can be known from outside."""
     from sidecar.protected import find_backrest
@@ -134,81 +140,3 @@ def _clock(settings: Settings, engine: Source, snapshot: EngineSnapshot) -> Cloc
                 return Clock(zones[0], f"Backrest's clock ({name})")
             return Clock(dt.UTC, "Backrest's clock, taken for UTC (its container sets no TZ)")
     return Clock(None, "this machine's clock; Backrest's own is not known")
-
-
-def _print(found: Iterable[Explanation], notes: Iterable[str], *, detailed: bool) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    # Piped, a line is a row however long it gets; on a terminal the table fits the window.
-    console = Console(
-        width=None if sys.stdout.isatty() else 4000, soft_wrap=not sys.stdout.isatty(), highlight=False
-    )
-    explanations = tuple(found)
-    if not detailed:
-        table = Table(box=None if not console.is_terminal else _box(), pad_edge=False)
-        for heading in ("CONTAINER", "BACKED UP", "PLAN", "SCHEDULE", "NEXT RUN"):
-            table.add_column(heading, overflow="fold")
-        for e in explanations:
-            table.add_row(*_row(e))
-        console.print(table)
-        for line in dict.fromkeys(line for e in explanations for line in _reasons(e)):
-            console.print(line, markup=False)
-    for e in explanations if detailed else ():
-        for line in _details(e):
-            console.print(line, markup=False)
-    for note in notes:
-        console.print(f"note: {note}", markup=False)
-
-
-def _box() -> Any:
-    from rich.box import SIMPLE_HEAD
-
-    return SIMPLE_HEAD
-
-
-def _row(e: Explanation) -> tuple[Any, ...]:
-    from rich.text import Text
-
-    return (
-        Text(printable(e.container)),
-        Text(e.verdict, style=_MARKS.get(e.verdict, "dim")),
-        Text("\n".join(f"{plan.id} ({plan.in_config})" for plan in e.plans)),
-        Text("\n".join(plan.cron for plan in e.plans)),
-        Text("\n".join(plan.next_runs[0] if plan.next_runs else "never" for plan in e.plans)),
-    )
-
-
-def _reasons(e: Explanation) -> Iterable[str]:
-    """Yield what a person should know of it besides the table."""
-    for finding in e.findings:
-        yield f"{'skipped' if finding.skips else 'warning'}: {finding.message}"
-
-
-def _details(e: Explanation) -> Iterable[str]:
-    of = f" of {e.project}/{e.service}" if e.project else ""
-    yield f"{printable(e.container)}{of} ({e.state}): {e.verdict}" + (f": {e.reason}" if e.reason else "")
-    for plan in e.plans:
-        yield f"  plan       {plan.id} ({plan.in_config})"
-        yield f"  repo       {plan.repo}  [{plan.sources.get('repo', '')}]"
-        yield f"  schedule   {plan.cron}  [{plan.sources.get('schedule', '')}]"
-        yield f"  next runs  {', '.join(plan.next_runs) or 'never'}  [{plan.clock}]"
-        yield f"  keeps      {plan.retention}  [{plan.sources.get('retention', plan.sources.get('keep', ''))}]"
-        for label, values in (("path", plan.paths), ("exclude", plan.excludes)):
-            for value in values:
-                yield f"  {label:<10} {printable(value)}"
-        for condition, command in plan.hooks:
-            yield f"  hook       {condition}: {printable(command)}"
-    for mount in e.mounts:
-        seen = mount.backrest or "not seen"
-        yield (
-            f"  mount      {printable(mount.destination)} <- {printable(mount.host or mount.kind)}"
-            + (f"; Backrest: {printable(seen)}" if mount.host and not mount.note else "")
-            + (f"; {mount.note}" if mount.note else "")
-        )
-    for finding in e.findings:
-        if not finding.skips:
-            yield f"  warning    {finding.message}"
-        elif e.plans:  # one of several plans; where it is the only one, it is the reason above
-            yield f"  skipped    {finding.message}"
-    yield ""
