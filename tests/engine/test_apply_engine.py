@@ -129,6 +129,7 @@ def test_a_running_backup_is_waited_for(backrest: BackrestContainer) -> None:
     assert "backrest_sidecar_db" in backrest.plans()
 
 
+@pytest.mark.torture
 def test_a_killed_sidecar_leaves_no_backrest_down(backrest: BackrestContainer) -> None:
     engine = backrest.engine
     engine.run_container("web", ENABLED, ["web:/data"], start=False)

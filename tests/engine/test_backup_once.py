@@ -129,6 +129,7 @@ def test_rcb_with_pause_backs_up_what_is_paused(site: Site) -> None:
     assert set(outcome.summary.downtime) == {"shop-db-1"}
 
 
+@pytest.mark.torture
 def test_rcb_does_not_see_another_project(site: Site) -> None:
     site.service("db", RCB | QUIESCE)
     site.service("files", QUIESCE | RCB, project="other")

@@ -137,6 +137,7 @@ def test_the_command_itself_from_end_to_end(site: Site) -> None:
     assert [s["paths"] for s in site.snapshots()] == [["/volumes/db"]]
 
 
+@pytest.mark.torture
 def test_an_engine_that_dies_in_the_middle_of_the_backup(own_engine: TestEngine, tmp_path: Path) -> None:
     image.make(own_engine)
     site = Site(own_engine, tmp_path)
