@@ -77,11 +77,7 @@ def test_killed_where_it_matters_most(site: Site) -> None:
     # A helper's start comes right after its creation.
     start = next(i for i, name in enumerate(names) if name == "start" and names[i - 1] != "create_and_start")
     backup = max(i for i, name in enumerate(names[:start]) if name == "wait")
-    chosen = (
-        [(stop, how) for how in HOWS]
-        + [(start, how) for how in HOWS]
-        + [(backup, "during"), (stop - 1, "during")]
-    )
+    chosen = [(stop, "during"), (stop, "after"), (start, "before"), (start, "during"), (backup, "during")]
     for step, how in chosen:
         kill_and_recover(site, mode, step, how)
 
