@@ -7,8 +7,6 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -21,29 +19,7 @@ from sidecar.backrest_api import (
 )
 from sidecar.backrest_http import strict_json
 from tests.backrest_double import Double, hash_password
-
-GUID = "a" * 64
-SECRET = "hunter2-never-shown"
-PLAN = {"id": "p1", "repo": "r1", "paths": ["/data"]}
-CONFIG: dict[str, Any] = {
-    "version": 6,
-    "instance": "test",
-    "repos": [{"id": "r1", "uri": "/repo", "guid": GUID, "password": SECRET}],
-    "plans": [PLAN],
-}
-
-
-@pytest.fixture
-def double(tmp_path: Path) -> Iterator[Double]:
-    config = tmp_path / "config.json"
-    config.write_text(json.dumps(CONFIG))
-    with Double(config, tmp_path / "data") as running:
-        yield running
-
-
-@pytest.fixture
-def api(double: Double) -> BackrestApi:
-    return BackrestApi(double.url)
+from tests.unit.conftest import PLAN, SECRET
 
 
 def test_operations(api: BackrestApi, double: Double) -> None:

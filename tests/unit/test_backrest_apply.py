@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -18,29 +17,7 @@ from sidecar.backrest_api import (
     ids,
 )
 from tests.backrest_double import Double
-
-GUID = "a" * 64
-SECRET = "hunter2-never-shown"
-PLAN = {"id": "p1", "repo": "r1", "paths": ["/data"]}
-CONFIG: dict[str, Any] = {
-    "version": 6,
-    "instance": "test",
-    "repos": [{"id": "r1", "uri": "/repo", "guid": GUID, "password": SECRET}],
-    "plans": [PLAN],
-}
-
-
-@pytest.fixture
-def double(tmp_path: Path) -> Iterator[Double]:
-    config = tmp_path / "config.json"
-    config.write_text(json.dumps(CONFIG))
-    with Double(config, tmp_path / "data") as running:
-        yield running
-
-
-@pytest.fixture
-def api(double: Double) -> BackrestApi:
-    return BackrestApi(double.url)
+from tests.unit.conftest import PLAN, SECRET
 
 
 def add(name: str) -> Callable[[dict[str, Any]], dict[str, Any] | None]:
