@@ -76,6 +76,7 @@ class Snapshots:
         self._refused_images = False
         self._volumes: Mapping[str, Volume] = MappingProxyType({})
         self._known_missing: frozenset[str] = frozenset()
+        self._volumes_fresh = False  # asked for since the list of containers that is being read
         self._services: Mapping[str, SwarmService] | None = None
         self._info: EngineInfo | None = None
         self._notes: dict[str, str] = {}
@@ -94,6 +95,7 @@ class Snapshots:
         """Return everything the engine has. Raises :class:`EngineError`; never returns a part."""
         with self._lock:
             body = self._source.fetch(_LIST + "?all=1")
+            self._volumes_fresh = False
             self._renew()
             digest = blake2b(body, digest_size=16).digest()
             if self._last is not None and self._last[0] == digest:
@@ -139,6 +141,7 @@ class Snapshots:
     def _look_at_volumes(self) -> None:
         """Ask for the volumes again; forget containers only where one of theirs may look different now."""
         old, new = self._volumes, self._volumes_now()
+        self._volumes_fresh = True
         altered = any(new.get(name) != one for name, one in old.items())
         if altered or self._known_missing & new.keys():
             self._seen = {}
@@ -192,7 +195,8 @@ class Snapshots:
             wanted.add((row.get("Labels") or NO_LABELS).get(SWARM_SERVICE, ""))
         wanted.discard("")
         if newcomers or named - self._volumes.keys() - self._known_missing:
-            self._look_at_volumes()
+            if not self._volumes_fresh:
+                self._look_at_volumes()
             self._known_missing |= named - self._volumes.keys()
         if wanted and (self._services is None or wanted - self._services.keys()):
             known, self._services = self._services, self._services_now()

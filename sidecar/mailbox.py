@@ -4,6 +4,7 @@ It guarantees to be:
 
 * never blocking: ``offer`` and ``replace`` return at once, so a cycle of full inboxes cannot deadlock;
 * coalescing: a full inbox already says "look again", so what does not fit is dropped without loss;
+* fair to the urgent: ``overtake`` puts a message in the place of one that is in less of a hurry;
 * latest wins: ``replace`` throws out what still waits, so a slow reader never acts on an old wish;
 * ordered: messages that were taken in come out in the order they went in, each exactly once;
 * stoppable: ``stop`` overtakes everything, succeeds on a full inbox, and is final: from then on ``take``
@@ -49,6 +50,22 @@ class Mailbox(Generic[T]):
             except queue.Full:
                 return False
             return True
+
+    def overtake(self, message: T, kind: type[T]) -> bool:
+        """Put ``message`` in the place of the one that waits, if that is a ``kind``; return whether it was.
+
+        For an inbox of one message, where one that can wait must not keep out one that cannot.
+        """
+        with self._senders:
+            if self._stopped:
+                return False
+            try:
+                waiting = self._queue.get_nowait()
+            except queue.Empty:
+                return False
+            found = isinstance(waiting, kind)
+            self._queue.put_nowait(message if found else waiting)
+            return found
 
     def replace(self, message: T) -> bool:
         """Put ``message`` in and throw out everything that waits; return False only when stopped."""

@@ -196,9 +196,12 @@ class _Listener:
         if event.type != "container":
             self._engine.invalidate_volumes()
         # The event of a volume comes just before that of its container, which is the one to hurry for.
-        self._inbox.offer(
-            VolumesChanged(reason, now) if event.type == "volume" else EngineChanged(reason, now)
-        )
+        if event.type == "volume":
+            self._inbox.offer(VolumesChanged(reason, now))
+        elif not self._inbox.offer(changed := EngineChanged(reason, now)) and self._inbox.overtake(
+            changed, VolumesChanged
+        ):
+            self._engine.invalidate_volumes()  # what the message that was overtaken would have had done
         if self._board is not None:
             self._board.event_seen()
 

@@ -178,3 +178,28 @@ class TestWhatIsSaid:
         message = inbox.take(0)
         assert isinstance(message, EngineChanged)
         assert message.at == pytest.approx(1000.7)
+
+
+def test_a_container_overtakes_the_volume_that_was_made_for_it() -> None:
+    inbox: Mailbox[RendererInbox] = Mailbox(1)
+
+    class Taken(ScriptedWindow):
+        def __iter__(self) -> Iterator[Event]:
+            assert inbox.take(0) == EngineChanged("engine connected", 1000.0)
+            yield from self.events
+
+    happened = [Event("volume", "create", "data", "7.0"), Event("container", "create", "web", "7.1")]
+    engine = ScriptedEvents([[], GONE])
+    plain = engine.events
+
+    def events(since: str, window: float) -> ScriptedWindow:
+        plain(since, window)
+        return Taken(happened)
+
+    engine.events = events  # type: ignore[method-assign]  # the renderer takes what it is told first
+    run(engine, Clock(1), inbox)
+
+    # A volume waits for its container; kept out by it, the container would wait as long.
+    assert inbox.take(0) == EngineChanged("container create", 1000.0)
+    assert inbox.take(0) is None
+    assert engine.invalidated == 3  # when it connected, for the volume, and for the message that was overtaken

@@ -21,6 +21,18 @@ def test_a_full_inbox_drops_and_keeps_what_it_has() -> None:
     assert box.offer("later")
 
 
+def test_what_is_in_a_hurry_takes_the_place_of_what_is_not() -> None:
+    box: Mailbox[int | str] = Mailbox(1)
+    assert not box.overtake(1, str)  # nothing waits: offer it
+    box.offer("can wait")
+    assert not box.overtake(1, int)
+    assert box.overtake(1, str)
+    assert [box.take(0), box.take(0)] == [1, None]
+    box.stop()
+    assert not box.overtake(2, Stop)
+    assert box.take(0) is Stop.STOP
+
+
 def test_replace_throws_out_everything_that_waits() -> None:
     box: Mailbox[int] = Mailbox(3)
     for number in range(3):
