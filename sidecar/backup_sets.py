@@ -10,7 +10,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from sidecar import naming
 from sidecar.engine_types import Bind
@@ -123,7 +123,7 @@ def build(wishes: Sequence[Wish], rules: SetRules) -> BackupSets:
     empty: list[Workload] = []
     roots = _roots(wishes, rules, notes)
     for wish in sorted(wishes, key=lambda w: w.workload):
-        found = _build(wish, roots[replace(wish.workload, plan="")], rules, notes)
+        found = _build(wish, roots[wish.workload.named("")], rules, notes)
         if found is None:
             empty.append(wish.workload)
         else:
@@ -133,7 +133,7 @@ def build(wishes: Sequence[Wish], rules: SetRules) -> BackupSets:
 
 def _roots(wishes: Sequence[Wish], rules: SetRules, notes: list[str]) -> dict[Workload, str]:
     """Return the directory of each workload, no two the same."""
-    bases = sorted({replace(wish.workload, plan="") for wish in wishes})
+    bases = sorted({wish.workload.named("") for wish in wishes})
     sharing: dict[str, list[Workload]] = {}
     for base in bases:
         root = restic_root(base, rules.prefix, include_project=rules.include_project)

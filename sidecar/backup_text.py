@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import groupby
 
 from sidecar import rcb, retention_run
@@ -49,7 +48,7 @@ def _restic(job: Job) -> Iterator[str]:
     if options.together:
         groups = [found.sets]
     else:
-        groups = [tuple(g) for _, g in groupby(found.sets, key=lambda s: replace(s.workload, plan=""))]
+        groups = [tuple(g) for _, g in groupby(found.sets, key=lambda s: s.workload.named(""))]
     for group in groups:
         targets = job.plan.targets if options.together else targets_for(job.plan.targets, group)
         yield from _down(job, targets)

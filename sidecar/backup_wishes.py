@@ -68,7 +68,7 @@ def gather(
         )
         for finding in labels.findings:
             (broken if finding.skips else notes).append(finding.message)
-        found.extend(Wish(replace(base, plan=plan.name), "", containers, plan) for plan in labels.plans)
+        found.extend(Wish(base.named(plan.name), "", containers, plan) for plan in labels.plans)
         by_volume = enabled & {m.name for c in containers for m in c.mounts if m.type == "volume"}
         if labels.plans or labels.withdrawn or labels.broken:
             continue

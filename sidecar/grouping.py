@@ -52,8 +52,9 @@ class Grouping:
         for workload, containers in gathered.items():
             if workload not in ours:
                 continue
-            standing = naming.newest_per_slot(naming.without_history(containers, snapshot))
-            if standing:
+            if len(containers) == 1 and not containers[0].swarm_service:  # most of them
+                yield workload, tuple(containers)
+            elif standing := naming.newest_per_slot(naming.without_history(containers, snapshot)):
                 yield workload, standing
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import posixpath
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sidecar import naming
@@ -289,7 +289,7 @@ class _Check:
         container = self.target.container
         if container is None:
             return
-        workload = replace(naming.workload_of(container), plan=plan.name)
+        workload = naming.workload_of(container).named(plan.name)
         base = naming.base_id(workload, include_project=self.options.include_project)
         wanted = naming.plan_id(self.options.prefix, base, plan.name)
         key = self._enable_key(plan)

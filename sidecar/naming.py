@@ -11,6 +11,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from sidecar.model import (
     COMPOSE_NUMBER,
@@ -25,9 +26,10 @@ _TEMPORARY_NAME = re.compile(r"^[0-9a-f]{12}_(?=.)")
 _SWARM_TASK_NAME = "com.docker.swarm.task.name"
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Workload:
+class Workload(NamedTuple):
     """What one plan belongs to. Sorts by project, service, container, plan name.
+
+    A named tuple, for it is hashed several times per pass and container.
 
     Attributes:
         project: Compose project or Swarm stack; empty for none.
@@ -46,6 +48,10 @@ class Workload:
         """The durable key of this plan's workload in the state file."""
         base = f"{self.project}/{self.service}" if self.service else f"/{self.container}"
         return f"{base}#{self.plan}" if self.plan else base
+
+    def named(self, plan: str) -> Workload:
+        """The workload of another plan of the same containers; empty for the default plan."""
+        return self._replace(plan=plan)
 
     def __str__(self) -> str:
         """The workload as people would say it."""
@@ -203,10 +209,6 @@ class Assignment:
     contested: tuple[tuple[Workload, str, str], ...]
 
 
-def _in_order(workload: Workload) -> tuple[str, str, str, str]:
-    return workload.project, workload.service, workload.container, workload.plan
-
-
 def assign_ids(
     wishes: Mapping[Workload, tuple[str, ...]],
     *,
@@ -223,7 +225,7 @@ def assign_ids(
         prefix: Plan id prefix; may be empty.
         include_project: Whether natural ids carry the project.
         owned: Plan id → workload key, as recorded in the state.
-        standing: Plan id → sorted paths of the plans that stand in config.json and are not disabled by us.
+        standing: Plan id → paths of the plans that stand in config.json and are not disabled by us.
         living: Keys of the workloads that there are, also of those that get no plan now.
 
     Returns:
@@ -231,53 +233,45 @@ def assign_ids(
         still stands is not given away, for then that plan would be lost.
     """
     candidates = {w: candidate_ids(w, prefix, include_project=include_project) for w in wishes}
-    order = sorted(wishes, key=_in_order)
-    mine: dict[str, set[str]] = {}
-    for owned_id, key in owned.items():
-        mine.setdefault(key, set()).add(owned_id)
     ids: dict[str, str] = {}
-    taken: dict[str, str] = {}
+    taken: dict[str, Workload] = {}
 
     def claim(workload: Workload, wanted: str) -> None:
         ids[workload.key] = wanted
-        taken[wanted] = str(workload)
+        taken[wanted] = workload
 
+    def left() -> list[Workload]:
+        return [workload for workload in order if workload.key not in ids]
+
+    order = sorted(wishes)
     for workload in order:
-        kept = next((i for i in candidates[workload] if i in mine.get(workload.key, ())), "")
-        if kept and kept not in taken:
-            claim(workload, kept)
-    for workload in order:
-        if workload.key in ids:
-            continue
+        key = workload.key
+        for kept in candidates[workload]:
+            if owned.get(kept) == key:
+                if kept not in taken:
+                    claim(workload, kept)
+                break
+    for workload in left():
         paths = wishes[workload]
-        found = next(
-            (
-                i
-                for i in candidates[workload]
-                if i not in taken
+        for found in candidates[workload]:
+            if (
+                found not in taken
                 and paths
-                and standing.get(i) == paths
-                and (owned.get(i) == workload.key or owned.get(i) not in living)
-            ),
-            "",
-        )
-        if found:
-            claim(workload, found)
+                and found in standing
+                and tuple(sorted(standing[found])) == paths
+                and (owned.get(found) == workload.key or owned.get(found) not in living)
+            ):
+                claim(workload, found)
+                break
     reserved = {i: key for i, key in owned.items() if (i in standing or key in living) and i not in taken}
     contested: list[tuple[Workload, str, str]] = []
-    for workload in order:
-        if workload.key in ids or not candidates[workload]:
-            continue
-        natural = candidates[workload][0]
-        free = (
-            i
-            for i in candidates[workload]
-            if i not in taken and reserved.get(i, workload.key) == workload.key
-        )
-        chosen = next(free, "")
-        if not chosen:
-            continue
-        claim(workload, chosen)
-        if chosen != natural:
-            contested.append((workload, natural, taken.get(natural, "") or reserved.get(natural, "")))
+    for workload in left():
+        for chosen in candidates[workload]:
+            if chosen not in taken and reserved.get(chosen, workload.key) == workload.key:
+                claim(workload, chosen)
+                natural = candidates[workload][0]
+                if chosen != natural:
+                    winner = str(taken.get(natural, "")) or reserved.get(natural, "")
+                    contested.append((workload, natural, winner))
+                break
     return Assignment(ids, tuple(contested))

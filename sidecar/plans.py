@@ -49,6 +49,7 @@ class Memo:
     context: PathContext | None = None
     groups: dict[Workload, _Group] = field(default_factory=dict)
     plans: dict[Workload, Finished] = field(default_factory=dict)
+    repos: tuple[frozenset[str], str] = (frozenset(), "")
 
     def begin(self, context: PathContext) -> None:
         """Forget what was made under other options, another view, or with volumes that are not the same now."""
@@ -167,8 +168,8 @@ def _draft_group(
     if differing:
         text = f"replicas of {workload} differ in their labels; those of the newest, {newest.name}, count"
         group.findings.append(Finding("replicas-differ", text, container=newest.name))
-    group.withdrawn.update(replace(workload, plan=name).key for name in labels.withdrawn)
-    group.present.update(replace(workload, plan=name).key for name in labels.broken)
+    group.withdrawn.update(workload.named(name).key for name in labels.withdrawn)
+    group.present.update(workload.named(name).key for name in labels.broken)
     plans = labels.plans
     by_volume = (
         not plans and not labels.withdrawn and not labels.broken and _has_enabled_volume(newest, context)
@@ -181,7 +182,7 @@ def _draft_group(
         plans = asked.plans[:1]
         group.present.update(workload.key for name in asked.broken if not name)
     for plan in plans:
-        named = replace(workload, plan=plan.name) if plan.name else workload
+        named = workload.named(plan.name) if plan.name else workload
         group.present.add(named.key)
         paths = draft_paths(containers, plan.include, plan.exclude, context, only_enabled_volumes=by_volume)
         group.findings.extend(paths.findings)
@@ -218,7 +219,7 @@ def _assign(
         include_project=settings.include_project_name,
         owned={plan_id: owner.workload for plan_id, owner in owners.items()},
         standing={
-            plan.id: tuple(sorted(plan.paths))
+            plan.id: plan.paths
             for plan in view.plans
             if plan.id not in owners or not owners[plan.id].disabled
         },
@@ -247,13 +248,14 @@ def _finish(
     repos = RepoChoice.of(view, settings.default_repo or "")
     guarded = protected(snapshot, settings.backrest_container, settings.docker_sock)
     former = {owner.workload: plan_id for plan_id, owner in owners.items() if plan_id in repos.standing}
-    before, memo.plans = memo.plans, {}
+    before = memo.plans if memo.repos == (repos.known, repos.error) else {}
+    memo.plans, memo.repos = {}, (repos.known, repos.error)
     plans: list[RenderedPlan] = []
     for draft in drafts:
         plan_id = ids.get(draft.workload.key, "")
         repo = repos.choose(draft.labels.repo, plan_id, former.get(draft.workload.key, ""))
         against = against_stopping(draft.containers, guarded, snapshot) if draft.labels.template else ()
-        basis = (plan_id, repo, against, repos.error, repos.known, plan_id in repos.standing)
+        basis = (plan_id, repo, against, plan_id in repos.standing)
         done = before.get(draft.workload)
         if done is None or done.draft is not draft or done.basis != basis:
             found: list[Finding] = []

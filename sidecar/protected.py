@@ -9,7 +9,7 @@ from sidecar.model import Container, EngineSnapshot
 
 VERSION_LABEL = "org.opencontainers.image.version"
 """Label of Backrest's image."""
-_BACKREST_IMAGES = ("garethgeorge/backrest",)
+_IMAGE = "garethgeorge/backrest"
 
 
 def is_backrest(container: Container, wanted: str) -> bool:
@@ -21,6 +21,11 @@ def is_backrest(container: Container, wanted: str) -> bool:
     if container.name == wanted or container.service == wanted:
         return True
     return len(wanted) >= 12 and container.id.startswith(wanted)
+
+
+def _has_its_image(container: Container) -> bool:
+    image = container.image
+    return _IMAGE in image and image.partition("@")[0].rsplit(":", 1)[0].endswith(_IMAGE)
 
 
 def find_backrest(snapshot: EngineSnapshot, wanted: str) -> Container | None:
@@ -41,8 +46,7 @@ def protected(snapshot: EngineSnapshot, backrest: str, engine_host: str) -> Mapp
     reasons: dict[str, str] = {}
     server = urlsplit(engine_host).hostname if "://" in engine_host else None
     for container in snapshot.containers:
-        image = container.image.rpartition("/")[2] and container.image.split("@")[0].rsplit(":", 1)[0]
-        if is_backrest(container, backrest) or image.endswith(_BACKREST_IMAGES):
+        if is_backrest(container, backrest) or _has_its_image(container):
             reasons[container.id] = "it runs Backrest"
         elif container.id == snapshot.self_id:
             reasons[container.id] = "it runs this sidecar"

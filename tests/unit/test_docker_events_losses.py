@@ -202,4 +202,6 @@ def test_a_container_overtakes_the_volume_that_was_made_for_it() -> None:
     # A volume waits for its container; kept out by it, the container would wait as long.
     assert inbox.take(0) == EngineChanged("container create", 1000.0)
     assert inbox.take(0) is None
-    assert engine.invalidated == 3  # when it connected, for the volume, and for the message that was overtaken
+    assert (
+        engine.invalidated == 3
+    )  # when it connected, for the volume, and for the message that was overtaken

@@ -29,7 +29,7 @@ def test_what_is_in_a_hurry_takes_the_place_of_what_is_not() -> None:
     assert box.overtake(1, str)
     assert [box.take(0), box.take(0)] == [1, None]
     box.stop()
-    assert not box.overtake(2, Stop)
+    assert not box.overtake(2, str)
     assert box.take(0) is Stop.STOP
 
 
