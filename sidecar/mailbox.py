@@ -23,6 +23,7 @@ from typing import Generic, TypeVar
 from sidecar.messages import Stop
 
 T = TypeVar("T")
+K = TypeVar("K")
 
 
 class Mailbox(Generic[T]):
@@ -51,21 +52,23 @@ class Mailbox(Generic[T]):
                 return False
             return True
 
-    def overtake(self, message: T, kind: type[T]) -> bool:
-        """Put ``message`` in the place of the one that waits, if that is a ``kind``; return whether it was.
+    def overtake(self, message: T, kind: type[K]) -> K | None:
+        """Put ``message`` in the place of the one that waits, if that is a ``kind``; return that one, or None.
 
         For an inbox of one message, where one that can wait must not keep out one that cannot.
         """
         with self._senders:
             if self._stopped:
-                return False
+                return None
             try:
                 waiting = self._queue.get_nowait()
             except queue.Empty:
-                return False
-            found = isinstance(waiting, kind)
-            self._queue.put_nowait(message if found else waiting)
-            return found
+                return None
+            if isinstance(waiting, kind):
+                self._queue.put_nowait(message)
+                return waiting
+            self._queue.put_nowait(waiting)
+            return None
 
     def replace(self, message: T) -> bool:
         """Put ``message`` in and throw out everything that waits; return False only when stopped."""

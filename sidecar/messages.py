@@ -47,15 +47,17 @@ class ConfigChanged:
 
 @dataclass(frozen=True, slots=True)
 class VolumesChanged:
-    """A volume directory appeared below the Docker root, or went.
+    """A volume came or went: the engine says so, or its directory below the Docker root.
 
     Attributes:
         reason: For people.
         at: Monotonic time of the cause in seconds.
+        name: Which; empty where that is not known.
     """
 
     reason: str
     at: float
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,8 +52,8 @@ class Looks(Protocol):
     def snapshot(self) -> EngineSnapshot:
         """Return everything the engine has."""
 
-    def invalidate_volumes(self) -> None:
-        """Forget what is remembered of volumes."""
+    def invalidate_volumes(self, name: str = "") -> None:
+        """Forget what is remembered of that volume, or of all."""
 
 
 class Renderer:
@@ -153,7 +153,7 @@ class Renderer:
 
     def _note(self, message: RendererInbox | Stop | None) -> None:
         if isinstance(message, VolumesChanged):
-            self._engine.invalidate_volumes()
+            self._engine.invalidate_volumes(message.name)
 
     def look(self, cause: float) -> bool:
         """Make one pass; return whether it succeeded.

@@ -23,13 +23,13 @@ def test_a_full_inbox_drops_and_keeps_what_it_has() -> None:
 
 def test_what_is_in_a_hurry_takes_the_place_of_what_is_not() -> None:
     box: Mailbox[int | str] = Mailbox(1)
-    assert not box.overtake(1, str)  # nothing waits: offer it
+    assert box.overtake(1, str) is None  # nothing waits: offer it
     box.offer("can wait")
-    assert not box.overtake(1, int)
-    assert box.overtake(1, str)
+    assert box.overtake(1, int) is None
+    assert box.overtake(1, str) == "can wait"
     assert [box.take(0), box.take(0)] == [1, None]
     box.stop()
-    assert not box.overtake(2, str)
+    assert box.overtake(2, str) is None
     assert box.take(0) is Stop.STOP
 
 
