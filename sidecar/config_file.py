@@ -1,7 +1,8 @@
 """config.json together with the state that belongs to it: look, try a merge, write one.
 
-Each worker has an instance of its own; the disk is what they share. Everything that is known to be unchanged is
-remembered: a pass over an unchanged world parses nothing and merges nothing.
+Each worker has an instance of its own; the disk is what they share, and :class:`LastWrite` saves one from parsing
+what another has written. Everything that is known to be unchanged is remembered: a pass over an unchanged world
+parses nothing and merges nothing.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ from sidecar.state_store import FILE as STATE_FILE
 from sidecar.state_store import StateStore
 from sidecar.store_errors import Changed, ConfigUnreadable, NotWritable
 
+_Mark = tuple[int, int, int]
+
 ATTEMPTS = 50
 """Fresh starts after another writer got in between, before giving up for this time. Each takes milliseconds."""
 
@@ -42,6 +45,21 @@ class Current:
     data: dict[str, Any]
     loaded: Loaded
     view: ConfigView
+
+
+@dataclass(slots=True)
+class LastWrite:
+    """What one worker wrote last, so that another need not parse it. Nobody changes what is in it.
+
+    It is only ever believed of a file whose content, or whose status, is that of the write.
+
+    Attributes:
+        current: config.json.
+        state: The state, and the mark of its file.
+    """
+
+    current: Current | None = None
+    state: tuple[_Mark | None, State] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +89,7 @@ class ConfigFile:
         now: Unix time in seconds.
         read_only: For commands that only look.
         wait: Waits so many seconds for the lock, or less and returns True when it has to end.
+        last_write: Shared by those who look at the same file.
     """
 
     Unusable = (ConfigError, ConfigUnreadable)
@@ -83,6 +102,7 @@ class ConfigFile:
         now: Callable[[], float],
         read_only: bool = False,
         wait: Callable[[float], bool] | None = None,
+        last_write: LastWrite | None = None,
     ) -> None:
         self._settings = settings
         self._now = now
@@ -91,8 +111,9 @@ class ConfigFile:
         self.store = ConfigStore(settings.config, mode=settings.config_mode, state_dir=directory, clock=now)
         self._states = StateStore(directory, clock=now, read_only=read_only)
         self._state_file = directory / STATE_FILE
-        self._state: tuple[tuple[int, int, int] | None, State] | None = None
+        self._state: tuple[_Mark | None, State] | None = None
         self._current: Current | None = None
+        self._last_write = last_write or LastWrite()
         self._merger = Merger(settings, now)
         self._noted: set[str] = set()
         self._held = False
@@ -138,9 +159,10 @@ class ConfigFile:
         loaded = self.store.read()
         for note in loaded.notes:
             self._say_once("config.linked", note)
-        if known is not None and known.loaded.fingerprint.digest == loaded.fingerprint.digest:
-            self._current = replace(known, loaded=loaded)
-            return self._current
+        for one in (known, self._last_write.current):
+            if one is not None and one.loaded.fingerprint.digest == loaded.fingerprint.digest:
+                self._current = replace(one, loaded=loaded)
+                return self._current
         data = backrest_config.parse(loaded.raw, where=str(self._settings.config))
         set_secrets(secrets_of(data))
         self._current = Current(data, loaded, backrest_config.view(data))
@@ -149,8 +171,10 @@ class ConfigFile:
     def state(self) -> State:
         """Return the state as it is on the disk. Raises StateError."""
         mark = _mark(self._state_file)
-        if self._state is not None and self._state[0] == mark and mark is not None:
-            return self._state[1]
+        for known in (self._state, self._last_write.state):
+            if known is not None and known[0] == mark and mark is not None:
+                self._state = known
+                return known[1]
         state = self._states.load()
         if self._states.problem:
             self._say_once("state.unusable", self._states.problem)
@@ -160,7 +184,7 @@ class ConfigFile:
     def save(self, state: State) -> None:
         """Put the state on the disk. Raises StateError."""
         self._states.save(state)
-        self._state = (_mark(self._state_file), state)
+        self._state = self._last_write.state = (_mark(self._state_file), state)
 
     def update(self, change: Callable[[State], State]) -> State:
         """Change the state under the lock; return it. Raises StateError, LockError."""
@@ -278,7 +302,7 @@ class ConfigFile:
         self.save(after)
         self.store.settle()
         loaded = replace(old, raw=new, fingerprint=done.fingerprint)
-        self._current = Current(data, loaded, backrest_config.view(data))
+        self._current = self._last_write.current = Current(data, loaded, backrest_config.view(data))
         return True
 
     def _contended(self) -> Contended:
@@ -327,7 +351,7 @@ def _after_payload(state: State, payload: Mapping[str, Any]) -> State:
     return replace(state, owners=said.owners, owed=said.owed or state.owed)
 
 
-def _mark(path: Path) -> tuple[int, int, int] | None:
+def _mark(path: Path) -> _Mark | None:
     try:
         status = path.stat()
     except OSError:

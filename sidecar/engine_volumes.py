@@ -108,7 +108,7 @@ class Volumes:
 
     def _put(self, new: Mapping[str, Volume]) -> bool:
         old = self.known
-        altered = any(new.get(name) != one for name, one in old.items())
+        altered = any((other := new.get(name)) is not one and other != one for name, one in old.items())
         if altered or len(new) != len(old):
             self.known = MappingProxyType(new)
         back = self._missing & new.keys()

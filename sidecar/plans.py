@@ -67,7 +67,9 @@ class Memo:
 
 def _altered(old: Mapping[str, Volume], new: Mapping[str, Volume]) -> frozenset[str]:
     """Return the names of the volumes that came, went, or are not what they were."""
-    changed = {name for name, volume in new.items() if old.get(name) != volume}
+    changed = {
+        name for name, volume in new.items() if (other := old.get(name)) is not volume and other != volume
+    }
     return frozenset(changed | (old.keys() - new.keys()))
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sidecar.announce import Announcer
 from sidecar.child import Context
-from sidecar.config_file import ConfigFile
+from sidecar.config_file import ConfigFile, LastWrite
 from sidecar.engine import Engine
 from sidecar.mailbox import Mailbox
 from sidecar.messages import PlansRendered, RendererInbox, Stop
@@ -33,13 +33,20 @@ class Pass:
         self._out: Mailbox[PlansRendered] = Mailbox(1)
         looks: Mailbox[RendererInbox] = Mailbox(1)
         board = StatusBoard()
-        file = ConfigFile(self.settings, now=time.time, read_only=True)
+        last_write = LastWrite()
+        file = ConfigFile(self.settings, now=time.time, read_only=True, last_write=last_write)
         self.renderer = Renderer(
             self.settings, source, file, looks, self._out, time.monotonic, Announcer(board)
         )
         self.context = Context("bench", threading.Event(), lambda _seconds: None, lambda _report: None)
         parts = writing(
-            self.settings, source, Announcer(board), board.reported, stop=self.context.stop, patient=True
+            self.settings,
+            source,
+            Announcer(board),
+            board.reported,
+            stop=self.context.stop,
+            patient=True,
+            last_write=last_write,
         )
         self.applier = parts.applier
         self.board = board

@@ -75,7 +75,12 @@ class Passes:
         self.engine = CountingEngine(containers)
         self.stage = Stage(root, apply=False)
         self.out: Mailbox[PlansRendered] = Mailbox(1)
-        file = ConfigFile(self.stage.settings, now=self.stage.clock.wall, read_only=True)
+        file = ConfigFile(
+            self.stage.settings,
+            now=self.stage.clock.wall,
+            read_only=True,
+            last_write=self.stage.last_write,
+        )
         looks: Mailbox[RendererInbox] = Mailbox(1)
         self.renderer = Renderer(
             self.stage.settings, self.engine, file, looks, self.out, self.stage.clock, Announcer()
@@ -161,6 +166,28 @@ def test_a_new_container_with_a_new_volume_costs_two_calls_one_parse_and_one_wri
     assert passes.engine.asked == ["/containers/json", "/volumes/data30"]
     assert (len(parsed), len(drafted), len(checked)) == (1, 1, 1)
     assert passes.file != before
+    assert len(passes.stage.plans()) == 32
+
+
+def test_what_the_writer_wrote_nobody_parses_and_what_a_person_writes_everybody(
+    passes: Passes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passes.run()
+    parsed = count(monkeypatch, "sidecar.backrest_config.parse")
+    states = count(monkeypatch, "sidecar.state_store.from_json")
+    passes.engine.rows.append(row(30))
+    written = passes.run()
+    after = passes.run()
+    assert after.number == written.number + 1
+    assert len(after.basis.view.plans) == 32
+    assert (len(parsed), len(states)) == (0, 0)
+
+    document = orjson.loads(passes.stage.path.read_bytes())
+    document["plans"] = [plan for plan in document["plans"] if plan["id"] != "backrest_sidecar_web30"]
+    passes.stage.path.write_bytes(orjson.dumps(document))
+    seen = passes.run()
+    assert len(seen.basis.view.plans) == 31
+    assert len(parsed) == 2  # the renderer and the writer
     assert len(passes.stage.plans()) == 32
 
 
