@@ -156,6 +156,20 @@ def _completer(flag: Flag) -> Callable[[click.Context, click.Parameter, str], li
 Body = Callable[..., int]
 
 
+class _Command(click.Command):
+    """A command whose options from ``flags.FLAGS`` are made when it is the one that runs: there are some 180."""
+
+    def __init__(self, name: str, flags: Sequence[Flag], **more: Any) -> None:
+        super().__init__(name, **more)
+        self._flags = flags
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """Return the parameters, those of the flags among them."""
+        flags, self._flags = self._flags, ()
+        self.params += map(_option, flags)
+        return super().get_params(ctx)
+
+
 def _command(
     name: str, body: Body, text: str, extra: Sequence[click.Parameter] = (), *, raw: bool = False
 ) -> click.Command:
@@ -175,11 +189,11 @@ def _command(
         log.configure(settings.log_format, settings.log_level)
         return body(settings, **own)
 
-    params: list[click.Parameter] = [*extra, *([] if raw else map(_option, flags_for(name)))]
-    return click.Command(
+    return _Command(
         name,
+        () if raw else flags_for(name),
         callback=callback,
-        params=params,
+        params=list(extra),
         help=text,
         short_help=_SHORT.get(name),
         context_settings=_CONTEXT,
