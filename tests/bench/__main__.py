@@ -27,6 +27,8 @@ from tests.bench.probe import machine
 from tests.bench.soak import soak
 from tests.bench.start import start
 from tests.bench.world import write_config
+from tests.engine import backrest_container
+from tests.engine.backrest_container import BackrestContainer
 from tests.engine.harness import TestEngine, missing
 
 RESULTS = Path(__file__).resolve().parents[2] / "bench-results"
@@ -104,6 +106,8 @@ class Bench:
             config = self._config("burst")
             yield from daemon.creation_storm(self.engine, config, self._spare(scale.burst), scale.burst)
             self.engine.clean()
+            yield from self._apply_storm()
+            self.engine.clean()
         at_sizes: dict[int, list[Callable[[], Iterator[Figure]]]] = {size: [] for size in scale.sizes}
         for size in scale.sizes if "pass" in self.parts else ():
             at_sizes[size].append(lambda size=size: self._pass(size, 10))  # type: ignore[misc]  # default
@@ -131,12 +135,23 @@ class Bench:
         if "soak" in self.parts:
             yield from soak(self._place("soak"), scale.soak)
 
+    def _apply_storm(self) -> Iterator[Figure]:
+        """The same with a Backrest that has to be restarted for it; the double of the tests stands in."""
+        image = backrest_container.make_image(self.engine, "double")
+        config = self._config("apply")
+        BackrestContainer(self.engine, "double", image, config.parent)
+        first = self._spare(self.scale.burst)
+        flags = ("--apply", "--apply-mode=restart", "--path-view=host")
+        yield from daemon.creation_storm(self.engine, config, first, self.scale.burst, *flags, restarts=1)
+
     def _pass(self, size: int, plans: int) -> Iterator[Figure]:
         return measure(self.engine, self._place("pass"), size, plans, self.scale.rounds)
 
     def _latency(self) -> Iterator[Figure]:
         first = self._spare(self.scale.samples)
-        yield from daemon.latency(self.engine, self._config("latency"), first, self.scale.samples)
+        yield from daemon.latency(
+            self.engine, self._config("latency"), first, self.scale.samples, self.scale.at
+        )
         world.remove(self.engine, range(first, first + self.scale.samples))
 
     def _grow(self, size: int) -> None:
@@ -178,19 +193,29 @@ def main() -> int:
     log.configure("json", "error", sys.stderr)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # told to stop, it still ends its engine
     figures: list[Figure] = []
-    with tempfile.TemporaryDirectory(prefix="bench-", dir="/var/tmp") as folder, TestEngine() as engine:
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-", dir="/var/tmp") as folder,
+        TestEngine(keep_network=True) as engine,
+    ):
         facts = machine(engine.call("GET", "/version") | {"Driver": engine.call("GET", "/info")["Driver"]})
-        for one in Bench(engine, Path(folder), scale, parts).run():
-            figures.append(one)
-            sys.stderr.write(f"{one.part}: {one.name}: {one.value:.3f} {one.unit} {one.verdict}\n")
-            sys.stderr.flush()
+        try:
+            for one in Bench(engine, Path(folder), scale, parts).run():
+                figures.append(one)
+                sys.stderr.write(f"{one.part}: {one.name}: {one.value:.3f} {one.unit} {one.verdict}\n")
+                sys.stderr.flush()
+        finally:  # cut short, what has been measured is told all the same
+            _report(facts, figures)
+    return 0
+
+
+def _report(facts: dict[str, object], figures: list[Figure]) -> None:
     described = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in facts.items())
     sys.stdout.write(f"backrest-sidecar {__version__}; {described}\n\n{table(figures)}\n")
     missed = [one for one in figures if one.verdict == "MISSED"]
     held = sum(one.budget is not None for one in figures) - len(missed)
     sys.stdout.write(f"\n{held} budgets met, {len(missed)} missed\n")
+    sys.stdout.flush()
     _keep(facts, figures)
-    return 0
 
 
 def _scaled(scale: Scale, given: argparse.Namespace) -> Scale:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -13,7 +14,16 @@ from typing import Any, Self
 from tests.bench import world
 from tests.bench.figures import Figure, Sample, figure
 from tests.bench.listener import Moments
-from tests.bench.probe import cpu_seconds, descriptors, memory, rest, threads, wakeups_by_thread
+from tests.bench.probe import (
+    LIBRARIES,
+    Memory,
+    cpu_seconds,
+    descriptors,
+    memory,
+    rest,
+    threads,
+    wakeups_by_thread,
+)
 from tests.bench.world import RawEngine, write_config
 from tests.engine.harness import BUSYBOX, TestEngine
 from tests.engine.sidecar_process import Sidecar
@@ -75,7 +85,7 @@ class Daemon(Sidecar):
         return f'"{plan}"'.encode() in self.config.read_bytes()
 
 
-def latency(engine: TestEngine, config: Path, first: int, samples: int) -> Iterator[Figure]:
+def latency(engine: TestEngine, config: Path, first: int, samples: int, containers: int) -> Iterator[Figure]:
     """Give the time from an event to config.json on the disk: of single changes with quiet between them."""
     took: list[float] = []
     lists: list[float] = []
@@ -98,7 +108,7 @@ def latency(engine: TestEngine, config: Path, first: int, samples: int) -> Itera
     whole, floor = Sample.of(took), Sample.of(lists)
     p50 = 1.3 * floor.median + 15
     more: dict[str, Any] = {"floor": floor.median, "floor_name": "list"}
-    yield figure("latency", "engine's list, 500 containers", floor, "ms")
+    yield figure("latency", f"engine's list, {containers:,} containers", floor, "ms")
     yield figure("latency", "event to disk, p50", whole, "ms", **more, budget=p50, rule="1.3 × list + 15 ms")
     yield figure(
         "latency",
@@ -154,10 +164,14 @@ def idle(engine: TestEngine, config: Path, seconds: float) -> Iterator[Figure]:
         used = memory(daemon.pid)
         counts = threads(daemon.pid), descriptors(daemon.pid)
     each = {name: (count - before.get(name, 0)) / lasted for name, count in after.items()}
-    bare = _bare_memory()
+    bare, libraries = _memory_with("import sys"), _memory_with(f"import sys; {LIBRARIES}")
     floor = {"floor_name": "bare interpreter"}
     yield figure("idle", "resident memory", used.resident, "MiB", floor=bare.resident, **floor, budget=40.0)
     yield figure("idle", "private memory", used.private, "MiB", floor=bare.private, **floor, budget=25.0)
+    yield figure(
+        "idle", "resident memory of the libraries, imported and nothing else", libraries.resident, "MiB"
+    )
+    yield figure("idle", "private memory of the libraries", libraries.private, "MiB")
     yield figure("idle", f"share of a core over {lasted:.0f} s", 100 * spent / lasted, "%", budget=0.1)
     yield figure(
         "idle",
@@ -170,11 +184,9 @@ def idle(engine: TestEngine, config: Path, seconds: float) -> Iterator[Figure]:
     )
 
 
-def _bare_memory() -> Any:
-    import subprocess
-
+def _memory_with(imports: str) -> Memory:
     with subprocess.Popen(
-        [sys.executable, "-c", "import sys; print(flush=True); sys.stdin.read()"],
+        [sys.executable, "-c", f"{imports}; print(flush=True); sys.stdin.read()"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     ) as bare:
@@ -216,9 +228,11 @@ def _execs(engine: TestEngine, events: int, longest: float) -> int:
         return sum(pool.map(some, [events // 4] * 4))
 
 
-def creation_storm(engine: TestEngine, config: Path, first: int, count: int) -> Iterator[Figure]:
-    """Give what so many new containers at once cost in passes and writes."""
-    with Daemon(engine, config) as daemon:
+def creation_storm(
+    engine: TestEngine, config: Path, first: int, count: int, *flags: str, restarts: int | None = None
+) -> Iterator[Figure]:
+    """Give what so many new containers at once cost in passes and writes, and with ``--apply`` in restarts."""
+    with Daemon(engine, config, *flags) as daemon:
         before = daemon.settled(4)
         spent = cpu_seconds(daemon.pid)
         lasted = world.create(engine, range(first, first + count))
@@ -231,12 +245,20 @@ def creation_storm(engine: TestEngine, config: Path, first: int, count: int) -> 
 
         eventually(all_there, 90, every=0.05)
         late = time.monotonic() - began
-        after = daemon.settled(4)
+        if restarts is not None:
+            eventually(lambda: daemon.counts()["restarts"] > before["restarts"], 120)
+        after = daemon.settled(
+            4 if restarts is None else 20
+        )  # a second restart would come within the settle time
         spent = cpu_seconds(daemon.pid) - spent
-    of = f"{count:,} containers created in {lasted:.1f} s"
+    of = f"{count:,} containers created in {lasted:.1f} s{' with --apply' if flags else ''}"
     passes, writes = (float(after[key] - before[key]) for key in ("reconciles", "writes"))
     yield figure("storm", f"passes, {of}", passes, "", budget=5.0)
     yield figure("storm", f"writes, {of}", writes, "", budget=2.0)
+    if restarts is not None:
+        made = float(after["restarts"] - before["restarts"])
+        yield figure("storm", f"restarts of Backrest, {of}", made, "", budget=float(restarts))
+        return
     yield figure(
         "storm",
         f"from the last of {count:,} containers to disk",

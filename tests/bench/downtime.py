@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from sidecar.engine import Engine
 from tests.bench.figures import Figure, figure
 from tests.bench.listener import Moments
 from tests.bench.world import RawEngine
@@ -19,6 +20,21 @@ SLACK = 1.0
 """Seconds above the backup and the slowest stop and start that are allowed."""
 
 
+class _Timed(Engine):
+    """The engine as backup-once uses it, and how long each of its starts took, in seconds."""
+
+    def __init__(self, host: str) -> None:
+        super().__init__(host)
+        self.starts: list[float] = []
+
+    def start(self, container_id: str, /) -> bool:
+        began = time.perf_counter()
+        try:
+            return super().start(container_id)
+        finally:
+            self.starts.append(time.perf_counter() - began)
+
+
 def downtime(engine: TestEngine, folder: Path) -> Iterator[Figure]:
     """Give the time between the first stop and the last start with independent containers."""
     image.make(engine)
@@ -26,8 +42,9 @@ def downtime(engine: TestEngine, folder: Path) -> Iterator[Figure]:
     site.init()
     for number in range(CONTAINERS):
         site.service(f"s{number:02d}", QUIESCE)
+    timed = _Timed(str(engine.socket))
     with Moments(engine, ("kill", "die", "start")) as moments:
-        outcome = site.run(site.options(kind="restic", together=True))
+        outcome = site.run(site.options(kind="restic", together=True), engine=timed)
     events = moments.seen
     expected = {f"shop-s{number:02d}-1" for number in range(CONTAINERS)}
     if set(outcome.summary.downtime) != expected:
@@ -42,7 +59,7 @@ def downtime(engine: TestEngine, folder: Path) -> Iterator[Figure]:
     backup_to = max(_at(e) for e in others if e["Action"] == "die")
     backup = backup_to - backup_from
     slowest_stop = max(died[name] - killed[name] for name in expected)
-    slowest_start = _slowest_start(engine, sorted(expected))
+    slowest_start, alone = max(timed.starts), _slowest_start(engine, sorted(expected))
     down = max(started.values()) - min(killed.values())
     yield figure(
         "backup-once",
@@ -53,7 +70,8 @@ def downtime(engine: TestEngine, folder: Path) -> Iterator[Figure]:
         floor_name="the backup itself",
         budget=backup + slowest_stop + slowest_start + SLACK,
         rule="backup + slowest stop + slowest start + 1 s",
-        note=f"slowest stop {slowest_stop:.2f} s, one start alone {slowest_start:.2f} s",
+        note=f"slowest stop {slowest_stop:.2f} s, slowest start {slowest_start:.2f} s; a start with nothing beside "
+        f"it {alone:.2f} s",
     )
 
 

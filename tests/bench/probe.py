@@ -14,6 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+LIBRARIES = "import click, croniter, docker, orjson, pydantic, watchfiles; pydantic.BaseModel"
+"""What a process has to import that uses them, whatever it does with them."""
+
 _pause = threading.Event()  # never set
 
 

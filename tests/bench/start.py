@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tests.bench.figures import Figure, Sample, figure
-from tests.bench.probe import Run, run
+from tests.bench.probe import LIBRARIES, Run, run
 from tests.bench.world import write_config
 from tests.engine.harness import TestEngine
 from tests.engine.sidecar_process import ROOT, environment
@@ -32,6 +32,8 @@ def start(engine: TestEngine, folder: Path, rounds: int) -> Iterator[Figure]:
         "lint of one file": (("lint", str(_COMPOSE)), 0.15, {0, 3}),
     }
     _ours(reconcile)
+    alone = Sample.of(run([sys.executable, "-c", LIBRARIES], environment()).wall for _ in range(rounds))
+    yield figure("start", "the libraries, imported and nothing else", alone, "s")
     for name, (args, budget, codes) in commands.items():
         _ours(args)
         bare: list[Run] = []

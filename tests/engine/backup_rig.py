@@ -106,12 +106,16 @@ class Site:
 
     # --- running -------------------------------------------------------------------------------------------
 
-    def run(self, options: BackupOptions | None = None, stop: threading.Event | None = None) -> Outcome:
+    def run(
+        self,
+        options: BackupOptions | None = None,
+        stop: threading.Event | None = None,
+        engine: Engine | None = None,
+    ) -> Outcome:
         """Run a backup in this process."""
         with self._tools(stop) as tools:
-            return run_backup_once(
-                Engine(str(self.engine.socket)), options or self.options(), tools, os.environ
-            )
+            through = engine or Engine(str(self.engine.socket))
+            return run_backup_once(through, options or self.options(), tools, os.environ)
 
     def recover(self) -> Recovered:
         """Work off the journal in this process."""
