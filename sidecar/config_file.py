@@ -1,7 +1,7 @@
 """config.json together with the state that belongs to it: look, try a merge, write one.
 
-Each worker has an instance of its own; the disk is what they share, and :class:`LastWrite` saves one from parsing
-what another has written. Everything that is known to be unchanged is remembered: a pass over an unchanged world
+Each worker has an instance of its own; the disk is what they share, and :class:`Latest` saves one from parsing
+what another has parsed. Everything that is known to be unchanged is remembered: a pass over an unchanged world
 parses nothing and merges nothing.
 """
 
@@ -48,14 +48,15 @@ class Current:
 
 
 @dataclass(slots=True)
-class LastWrite:
-    """What one worker wrote last, so that another need not parse it. Nobody changes what is in it.
+class Latest:
+    """What one worker parsed or wrote last, so that another need not parse it. Nobody changes what is in it.
 
-    It is only ever believed of a file whose content, or whose status, is that of the write.
+    It is only ever believed of a file whose content, or whose status, is the same.
 
     Attributes:
         current: config.json.
-        state: The state, and the mark of its file.
+        state: The state that was written, and the mark of its file. Not one that was read: who finds it broken
+            has to put it aside.
     """
 
     current: Current | None = None
@@ -89,7 +90,7 @@ class ConfigFile:
         now: Unix time in seconds.
         read_only: For commands that only look.
         wait: Waits so many seconds for the lock, or less and returns True when it has to end.
-        last_write: Shared by those who look at the same file.
+        latest: Shared by all who look at the same file.
     """
 
     Unusable = (ConfigError, ConfigUnreadable)
@@ -102,7 +103,7 @@ class ConfigFile:
         now: Callable[[], float],
         read_only: bool = False,
         wait: Callable[[float], bool] | None = None,
-        last_write: LastWrite | None = None,
+        latest: Latest | None = None,
     ) -> None:
         self._settings = settings
         self._now = now
@@ -113,7 +114,7 @@ class ConfigFile:
         self._state_file = directory / STATE_FILE
         self._state: tuple[_Mark | None, State] | None = None
         self._current: Current | None = None
-        self._last_write = last_write or LastWrite()
+        self._latest = latest or Latest()
         self._merger = Merger(settings, now)
         self._noted: set[str] = set()
         self._held = False
@@ -159,19 +160,19 @@ class ConfigFile:
         loaded = self.store.read()
         for note in loaded.notes:
             self._say_once("config.linked", note)
-        for one in (known, self._last_write.current):
+        for one in (known, self._latest.current):
             if one is not None and one.loaded.fingerprint.digest == loaded.fingerprint.digest:
                 self._current = replace(one, loaded=loaded)
                 return self._current
         data = backrest_config.parse(loaded.raw, where=str(self._settings.config))
         set_secrets(secrets_of(data))
-        self._current = Current(data, loaded, backrest_config.view(data))
+        self._current = self._latest.current = Current(data, loaded, backrest_config.view(data))
         return self._current
 
     def state(self) -> State:
         """Return the state as it is on the disk. Raises StateError."""
         mark = _mark(self._state_file)
-        for known in (self._state, self._last_write.state):
+        for known in (self._state, self._latest.state):
             if known is not None and known[0] == mark and mark is not None:
                 self._state = known
                 return known[1]
@@ -184,7 +185,7 @@ class ConfigFile:
     def save(self, state: State) -> None:
         """Put the state on the disk. Raises StateError."""
         self._states.save(state)
-        self._state = self._last_write.state = (_mark(self._state_file), state)
+        self._state = self._latest.state = (_mark(self._state_file), state)
 
     def update(self, change: Callable[[State], State]) -> State:
         """Change the state under the lock; return it. Raises StateError, LockError."""
@@ -302,7 +303,7 @@ class ConfigFile:
         self.save(after)
         self.store.settle()
         loaded = replace(old, raw=new, fingerprint=done.fingerprint)
-        self._current = self._last_write.current = Current(data, loaded, backrest_config.view(data))
+        self._current = self._latest.current = Current(data, loaded, backrest_config.view(data))
         return True
 
     def _contended(self) -> Contended:

@@ -12,7 +12,7 @@ from pathlib import Path
 from sidecar.announce import Announcer
 from sidecar.backrest_api import BackrestApiError
 from sidecar.child import ChildSpec, Context
-from sidecar.config_file import ConfigFile, LastWrite
+from sidecar.config_file import ConfigFile, Latest
 from sidecar.engine import Engine
 from sidecar.engine_errors import EngineError
 from sidecar.failures import FAILURES, told
@@ -49,7 +49,7 @@ class Daemon:
         self._renderings: Mailbox[PlansRendered] = Mailbox(1)
         self._looks: Mailbox[RendererInbox] = Mailbox(1)
         self._cut_off: Mailbox[HooksCutOff] = Mailbox(1)
-        self._last_write = LastWrite()
+        self._latest = Latest()
         self._engine = open_engine(settings)
         self._parts: Writing | None = None
         self._supervisor = Supervisor(self._specs(), on_report=self._board.reported, on_tick=self._tick)
@@ -123,7 +123,7 @@ class Daemon:
                     stop=ctx.stop,
                     patient=True,
                     cut_off=lambda: self._cut_off.offer(HooksCutOff(time.monotonic())),
-                    last_write=self._last_write,
+                    latest=self._latest,
                 )
             return self._parts
 
@@ -169,7 +169,7 @@ class Daemon:
                 now=time.time,
                 read_only=True,
                 wait=ctx.stop.wait,
-                last_write=self._last_write,
+                latest=self._latest,
             ),
             self._looks,
             self._renderings,

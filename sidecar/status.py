@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -85,8 +85,7 @@ class Facts:
             config.json, a restart of Backrest (or an apply through its API).
         events: Number of events; the others likewise.
         reconnects: How often the event stream was renewed.
-        plans: Number of plans by state: ``active``, ``withdrawn``, ``blocked``, ``skipped`` and what the
-            writer adds.
+        plans: Number of plans by state: ``active``, ``withdrawn``, ``skipped``.
         skipped: Why containers are skipped.
         invisible: Paths that Backrest cannot see.
         owing: What is still owed.
@@ -173,7 +172,7 @@ class StatusBoard:
         }
         with self._lock:
             old = self._facts
-            plans = MappingProxyType({**old.plans, **counts})
+            plans = MappingProxyType(counts)
             changed = (old.skipped, old.invisible, old.plans) != (skipped, invisible, plans)
             self._set(
                 revise=changed,
@@ -214,26 +213,6 @@ class StatusBoard:
             changed = any(getattr(old, name) != value for name, value in news.items())
             self._set(revise=changed, **news)
 
-    def owes(self, kind: str, why: str, since: float) -> None:
-        """Something is owed, e.g. found in the state at start; ``since`` is Unix time."""
-        with self._lock:
-            owing = Owing(kind, since, why)
-            if owing != self._facts.owing:
-                self._set(owing=owing)
-
-    def owes_nothing(self) -> None:
-        """What was owed is done, or no longer wanted."""
-        with self._lock:
-            if self._facts.owing is not None:
-                self._set(owing=None)
-
-    def plan_states(self, counts: Mapping[str, int]) -> None:
-        """Set the number of plans in states that only the writer knows, such as ``disabled``."""
-        with self._lock:
-            plans = {**self._facts.plans, **counts}
-            if plans != self._facts.plans:
-                self._set(plans=MappingProxyType(plans))
-
     def failed(self, reason: str, advice: str = "") -> None:
         """Nothing can be written at all, e.g. because config.json cannot be used; until :meth:`recovered`."""
         with self._lock:
@@ -243,23 +222,10 @@ class StatusBoard:
                 self._set(failure=failure)
 
     def recovered(self) -> None:
-        """What :meth:`failed` or :meth:`blocked` said is over."""
+        """What :meth:`failed` said is over."""
         with self._lock:
             if self._facts.failure is not None:
                 self._set(failure=None)
-
-    def blocked(self, plans: Iterable[str], reason: str, advice: str = "") -> None:
-        """These plans could not be put into config.json while the rest of it was written."""
-        names = tuple(sorted(plans))
-        with self._lock:
-            old = self._facts.failure
-            if not names:
-                if old is not None:
-                    self._set(failure=None)
-                return
-            failure = Failure(reason, old.since if old is not None else self._now(), advice, names)
-            if failure != old:
-                self._set(failure=failure)
 
     def _now(self) -> Moment:
         return Moment(self._wall(), self._clock())

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from sidecar.announce import Announcer
 from sidecar.apply import Applier
 from sidecar.backrest_api import BackrestApi
-from sidecar.config_file import ConfigFile, LastWrite
+from sidecar.config_file import ConfigFile, Latest
 from sidecar.engine import Engine
 from sidecar.engine_replay import ReplayEngine
 from sidecar.messages import Report
@@ -74,12 +74,10 @@ def writing(
     stop: threading.Event,
     patient: bool,
     cut_off: Callable[[], object] = lambda: None,
-    last_write: LastWrite | None = None,
+    latest: Latest | None = None,
 ) -> Writing:
-    """Return a writer's parts. ``stop`` ends its waits; the renderer has the same ``last_write``."""
-    file = ConfigFile(
-        settings, now=time.time, read_only=settings.dry_run, wait=stop.wait, last_write=last_write
-    )
+    """Return a writer's parts. ``stop`` ends its waits; the renderer has the same ``latest``."""
+    file = ConfigFile(settings, now=time.time, read_only=settings.dry_run, wait=stop.wait, latest=latest)
     api = api_maker(settings)
     restarter = None
     if isinstance(engine, Engine) and not settings.dry_run:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sidecar.announce import Announcer
 from sidecar.child import Context
-from sidecar.config_file import ConfigFile, LastWrite
+from sidecar.config_file import ConfigFile, Latest
 from sidecar.engine import Engine
 from sidecar.mailbox import Mailbox
 from sidecar.messages import PlansRendered, RendererInbox, Stop
@@ -33,8 +33,8 @@ class Pass:
         self._out: Mailbox[PlansRendered] = Mailbox(1)
         looks: Mailbox[RendererInbox] = Mailbox(1)
         board = StatusBoard()
-        last_write = LastWrite()
-        file = ConfigFile(self.settings, now=time.time, read_only=True, last_write=last_write)
+        latest = Latest()
+        file = ConfigFile(self.settings, now=time.time, read_only=True, latest=latest)
         self.renderer = Renderer(
             self.settings, source, file, looks, self._out, time.monotonic, Announcer(board)
         )
@@ -46,7 +46,7 @@ class Pass:
             board.reported,
             stop=self.context.stop,
             patient=True,
-            last_write=last_write,
+            latest=latest,
         )
         self.applier = parts.applier
         self.board = board

@@ -37,7 +37,8 @@ class ScriptedEngine:
             self.looks += 1
             changed = self.looks // 100
             rows = list(self._rows)
-            rows[changed % CONTAINERS] = _row(changed % CONTAINERS, minute=changed % 60)
+            # Each change has been made once within the first tenth: what is remembered of it is no growth.
+            rows[changed % CONTAINERS] = _row(changed % CONTAINERS, minute=changed % 10)
             return b"[" + b",".join(rows) + b"]"
         return orjson.dumps({"Volumes": [], "ID": "soak", "DockerRootDir": "/var/lib/docker"})
 

@@ -17,7 +17,7 @@ import orjson
 from sidecar.announce import Announcer
 from sidecar.apply import Applier
 from sidecar.backrest_api import BackrestApi
-from sidecar.config_file import ConfigFile, LastWrite
+from sidecar.config_file import ConfigFile, Latest
 from sidecar.desired import Desired, path_view
 from sidecar.engine_errors import EngineError
 from sidecar.engine_types import ContainerState, Process
@@ -168,8 +168,8 @@ class Stage:
 
     def reborn(self, *, patient: bool = True) -> None:
         """The process died and is started anew: nothing but the disk remains."""
-        self.last_write = LastWrite()
-        self.file = ConfigFile(self.settings, now=self.clock.wall, last_write=self.last_write)
+        self.latest = Latest()
+        self.file = ConfigFile(self.settings, now=self.clock.wall, latest=self.latest)
         self.restarter = Restarter(
             self.settings,
             self.file,

@@ -79,7 +79,7 @@ class Passes:
             self.stage.settings,
             now=self.stage.clock.wall,
             read_only=True,
-            last_write=self.stage.last_write,
+            latest=self.stage.latest,
         )
         looks: Mailbox[RendererInbox] = Mailbox(1)
         self.renderer = Renderer(
@@ -169,7 +169,7 @@ def test_a_new_container_with_a_new_volume_costs_two_calls_one_parse_and_one_wri
     assert len(passes.stage.plans()) == 32
 
 
-def test_what_the_writer_wrote_nobody_parses_and_what_a_person_writes_everybody(
+def test_what_the_writer_wrote_nobody_parses_and_what_a_person_wrote_one_alone(
     passes: Passes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     passes.run()
@@ -187,7 +187,7 @@ def test_what_the_writer_wrote_nobody_parses_and_what_a_person_writes_everybody(
     passes.stage.path.write_bytes(orjson.dumps(document))
     seen = passes.run()
     assert len(seen.basis.view.plans) == 31
-    assert len(parsed) == 2  # the renderer and the writer
+    assert len(parsed) == 1
     assert len(passes.stage.plans()) == 32
 
 

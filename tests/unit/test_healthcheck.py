@@ -81,7 +81,9 @@ def test_a_plan_or_a_file_that_cannot_be_written(world: World) -> None:
 
 
 def test_a_restart_owed_for_too_long(world: World) -> None:
-    world.board.owes("restart", "Backrest is busy", 5000.0 + world.now)
+    world.board.reported(
+        Applied(1, changed=False, at=0, done_at=0, owed="restart", reason="Backrest is busy")
+    )
     world.now += 3590
     assert world.reason() == ""
     assert world.reason(later=20) == "Backrest is owed a restart for 60 min: Backrest is busy"

@@ -70,14 +70,12 @@ def test_every_fact_has_its_metric() -> None:
             )
         )
     )
-    facts.plan_states({"disabled": 4})
     facts.reported(Applied(1, changed=True, at=100.0, done_at=100.2, restarted=True))
     facts.reported(Applied(2, changed=True, at=100.0, done_at=200.0, owed="restart", reason="busy"))
     facts.reported(WriteFailed(3, "full", blocked=("p", "q")))
     found = scraped(facts)
     expected = {
         "plans{state=active}": 0,
-        "plans{state=disabled}": 4,
         "plans{state=skipped}": 2,
         "skipped{reason=no-path}": 2,
         "skipped{reason=wrong-label}": 1,

@@ -73,7 +73,6 @@ def test_the_engine_keeps_the_time_of_its_first_failure(world: World) -> None:
 
 
 def test_a_rendering_gives_counts_skips_and_invisible_paths(world: World) -> None:
-    world.board.plan_states({"disabled": 2})
     world.board.rendered(
         rendering(
             Finding("wrong-label", "bad cron", container="web", label="backrest.schedule", skips=True),
@@ -84,7 +83,7 @@ def test_a_rendering_gives_counts_skips_and_invisible_paths(world: World) -> Non
         )
     )
     status = world.status()
-    assert status["plans"] == {"disabled": 2, "active": 3, "withdrawn": 0, "skipped": 1}
+    assert status["plans"] == {"active": 3, "withdrawn": 0, "skipped": 1}
     assert [row["reason"] for row in status["skipped"]] == ["bad cron", "no path"]
     assert [row["reason"] for row in status["invisible"]] == ["Backrest cannot see /srv"]
     assert status["counts"]["reconciles"] == 1
@@ -131,15 +130,7 @@ def test_latency_is_counted_in_its_bucket_for_writes_only(world: World) -> None:
     assert by_bound[float("inf")] == 1
 
 
-def test_what_is_owed_and_blocked_can_be_set_and_lifted(world: World) -> None:
-    world.board.owes("restart", "found in the state", WALL)
-    assert world.status()["owed"]["for_seconds"] == 100
-    world.board.owes_nothing()
-    assert world.status()["owed"] is None
-    world.board.blocked(["b", "a"], "bad plan", "mend it")
-    assert world.status()["failure"]["blocked"] == ["a", "b"]
-    world.board.blocked([], "")
-    assert world.status()["failure"] is None
+def test_what_cannot_be_written_at_all_is_said_until_it_can(world: World) -> None:
     world.board.failed("config.json is missing", "start Backrest once")
     world.now += 5
     world.board.failed("config.json is empty")
@@ -250,8 +241,8 @@ def test_for_people(world: World) -> None:
     board = world.board
     board.engine_up()
     board.rendered(rendering(Finding("no-path", "no\x1b[2J path", container="web", skips=True)))
-    board.reported(WriteFailed(1, "disk full", "make room", ("p1",)))
-    board.owes("restart", "Backrest is busy", WALL)
+    board.reported(Applied(2, changed=False, at=0, done_at=0, owed="restart", reason="Backrest is busy"))
+    board.reported(WriteFailed(3, "disk full", "make room", ("p1",)))
     world.workers = (
         WorkerFacts("writer", "running", 0, 99.0),
         WorkerFacts("docker-events", "backoff", 2, 98.0, "OSError: cut"),
@@ -262,7 +253,7 @@ def test_for_people(world: World) -> None:
         "health unhealthy: the worker docker-events is down (backoff): OSError: cut",
         "engine reachable since 2023-11-14T22:15:00Z",
         "last write never",
-        "owed restart since 2023-11-14T22:13:20Z: Backrest is busy",
+        "owed restart since 2023-11-14T22:15:00Z: Backrest is busy",
         "why disk full",
         "plans p1",
         "docker-events backoff 2023-11-14T22:14:58Z restarted 2 times; last failure: OSError: cut",
