@@ -6,6 +6,7 @@ one module of ``sidecar`` that knows the workers.
 
 from __future__ import annotations
 
+import gc
 import time
 from pathlib import Path
 
@@ -50,6 +51,7 @@ class Daemon:
         self._looks: Mailbox[RendererInbox] = Mailbox(1)
         self._cut_off: Mailbox[HooksCutOff] = Mailbox(1)
         self._latest = Latest()
+        self._frozen = False
         self._engine = open_engine(settings)
         self._parts: Writing | None = None
         self._supervisor = Supervisor(self._specs(), on_report=self._board.reported, on_tick=self._tick)
@@ -72,6 +74,12 @@ class Daemon:
         return code
 
     def _tick(self, now: float) -> None:
+        if not self._frozen and self._board.facts.reconciles:
+            # What the first pass has made stays. A full collection would walk it in the middle of some later pass:
+            # 50 ms at 500 containers, 170 ms at 5,000.
+            gc.collect()
+            gc.freeze()
+            self._frozen = True
         if not self._settings.dry_run:
             self._status.tick(now)
 
