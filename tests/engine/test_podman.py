@@ -129,3 +129,19 @@ def test_podman_s_own_words_for_events_are_known(podman: Podman) -> None:
         podman.call("DELETE", "/containers/web")
 
         assert rig.next() in {"container remove", "container destroy"}
+
+
+def test_podman_tells_which_volume_came_and_went(podman: Podman) -> None:
+    create(podman, "web", {})
+    with Rig(Engine(podman.host, environ={})) as rig:
+        while rig.next(timeout=1.0):  # events of a second ago are replayed
+            pass
+        assert dict(rig.engine.snapshot().volumes["data"].labels) == {"backrest.enable": "true"}
+        for labels in ({"backrest.enable": "false"}, {"backrest.paths.exclude": "cache"}):
+            podman.call("POST", "/volumes/create", {"Name": "more", "Labels": labels})
+            assert rig.next() == "volume create"
+            assert dict(rig.engine.snapshot().volumes["more"].labels) == labels
+            podman.call("DELETE", "/volumes/more")
+            eventually(lambda: "more" not in rig.engine.snapshot().volumes)
+            while rig.next(timeout=0.7):
+                pass
