@@ -123,7 +123,7 @@ def build(wishes: Sequence[Wish], rules: SetRules) -> BackupSets:
     empty: list[Workload] = []
     roots = _roots(wishes, rules, notes)
     for wish in sorted(wishes, key=lambda w: w.workload):
-        found = _build(wish, roots[wish.workload.named("")], rules, notes)
+        found = _build(wish, roots[wish.workload.base], rules, notes)
         if found is None:
             empty.append(wish.workload)
         else:
@@ -133,7 +133,7 @@ def build(wishes: Sequence[Wish], rules: SetRules) -> BackupSets:
 
 def _roots(wishes: Sequence[Wish], rules: SetRules, notes: list[str]) -> dict[Workload, str]:
     """Return the directory of each workload, no two the same."""
-    bases = sorted({wish.workload.named("") for wish in wishes})
+    bases = sorted({wish.workload.base for wish in wishes})
     sharing: dict[str, list[Workload]] = {}
     for base in bases:
         root = restic_root(base, rules.prefix, include_project=rules.include_project)

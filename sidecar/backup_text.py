@@ -48,7 +48,7 @@ def _restic(job: Job) -> Iterator[str]:
     if options.together:
         groups = [found.sets]
     else:
-        groups = [tuple(g) for _, g in groupby(found.sets, key=lambda s: s.workload.named(""))]
+        groups = [tuple(g) for _, g in groupby(found.sets, key=lambda s: s.workload.base)]
     for group in groups:
         targets = job.plan.targets if options.together else targets_for(job.plan.targets, group)
         yield from _down(job, targets)

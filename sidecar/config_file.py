@@ -30,7 +30,7 @@ from sidecar.state_store import FILE as STATE_FILE
 from sidecar.state_store import StateStore
 from sidecar.store_errors import Changed, ConfigUnreadable, NotWritable
 
-_Mark = tuple[int, int, int]
+_Mark = tuple[int, int, int, int]
 
 ATTEMPTS = 50
 """Fresh starts after another writer got in between, before giving up for this time. Each takes milliseconds."""
@@ -55,8 +55,8 @@ class Latest:
 
     Attributes:
         current: config.json.
-        state: The state that was written, and the mark of its file. Not one that was read: who finds it broken
-            has to put it aside.
+        state: The state that was written, and the mark of its file. Never one that was read: the renderer takes
+            a broken one for empty, and only the writer puts it aside.
     """
 
     current: Current | None = None
@@ -90,7 +90,7 @@ class ConfigFile:
         now: Unix time in seconds.
         read_only: For commands that only look.
         wait: Waits so many seconds for the lock, or less and returns True when it has to end.
-        latest: Shared by all who look at the same file.
+        latest: Shared by renderer and writer.
     """
 
     Unusable = (ConfigError, ConfigUnreadable)
@@ -164,10 +164,12 @@ class ConfigFile:
             if one is not None and one.loaded.fingerprint.digest == loaded.fingerprint.digest:
                 self._current = replace(one, loaded=loaded)
                 return self._current
-        data = backrest_config.parse(loaded.raw, where=str(self._settings.config))
+        return self._make_current(backrest_config.parse(loaded.raw, where=str(self._settings.config)), loaded)
+
+    def _make_current(self, data: dict[str, Any], loaded: Loaded) -> Current:
         set_secrets(secrets_of(data))
-        self._current = self._latest.current = Current(data, loaded, backrest_config.view(data))
-        return self._current
+        current = self._current = self._latest.current = Current(data, loaded, backrest_config.view(data))
+        return current
 
     def state(self) -> State:
         """Return the state as it is on the disk. Raises StateError."""
@@ -302,8 +304,7 @@ class ConfigFile:
             after = replace(after, owed=replace(after.owed, since=self._now()))
         self.save(after)
         self.store.settle()
-        loaded = replace(old, raw=new, fingerprint=done.fingerprint)
-        self._current = self._latest.current = Current(data, loaded, backrest_config.view(data))
+        self._make_current(data, replace(old, raw=new, fingerprint=done.fingerprint))
         return True
 
     def _contended(self) -> Contended:
@@ -357,7 +358,7 @@ def _mark(path: Path) -> _Mark | None:
         status = path.stat()
     except OSError:
         return None
-    return status.st_ino, status.st_size, status.st_mtime_ns
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 __all__ = ["ConfigFile", "Contended", "Current", "NotWritable", "Written"]

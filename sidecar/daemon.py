@@ -226,7 +226,13 @@ class Daemon:
         return docker_events.run(ctx, engine=self._engine, inbox=self._looks, board=self._board)
 
     def _watch_files(self, ctx: Context) -> None:
-        filesystem.run(ctx, config=self._settings.config, volumes=self._volumes(), inbox=self._looks)
+        filesystem.run(
+            ctx,
+            config=self._settings.config,
+            volumes=self._volumes(),
+            inbox=self._looks,
+            volumes_changed=self._engine.invalidate_volumes,
+        )
 
     def _volumes(self) -> Path | None:
         root = self._settings.docker_root or DEFAULT_DOCKER_ROOT

@@ -90,9 +90,9 @@ class Engine(Operations):
         """
         return self._snapshots.take()
 
-    def invalidate_volumes(self, name: str = "") -> None:
-        """Have that volume, else all volumes and services, asked for again at the next snapshot. Never blocks."""
-        self._snapshots.invalidate(name)
+    def invalidate_volumes(self) -> None:
+        """Have volumes and services asked for again at the next snapshot. Never blocks."""
+        self._snapshots.invalidate()
 
     def events(self, since: str = "", window: float = 20.0) -> EventWindow:
         """Subscribe to what can change a plan, for ``window`` seconds; list after this has returned.

@@ -69,9 +69,8 @@ class ReplayEngine:
         """Return the facts of the recorded engine. Raises :class:`EngineError`."""
         return self._snapshots.info()
 
-    def invalidate_volumes(self, name: str = "") -> None:
-        """Read volumes again at the next snapshot: of one nothing was recorded by itself."""
-        del name
+    def invalidate_volumes(self) -> None:
+        """Read volumes again at the next snapshot."""
         self._snapshots.invalidate()
 
     def close(self) -> None:

@@ -3,8 +3,8 @@
 Containers, their labels and mounts come from a single ``GET /containers/json?all=1`` without a label filter, so
 that a mistyped label is seen at all. An unchanged container gives the very same frozen object again. Volumes,
 the engine's own facts, image labels and Swarm services change rarely: they are asked for once, and again when
-something shows that they may have changed. Where a proxy forbids one of them, that is a note; a listing that fails
-is a failure.
+something shows that they may have changed. A volume in use cannot be replaced, so new labels on it mean a new
+container as well. Where a proxy forbids one of them, that is a note; a listing that fails is a failure.
 """
 
 from __future__ import annotations
@@ -24,8 +24,7 @@ from urllib.parse import quote
 from sidecar import engine_decode
 from sidecar.engine_errors import EngineError
 from sidecar.engine_types import EngineInfo
-from sidecar.engine_volumes import Volumes
-from sidecar.model import NO_LABELS, SWARM_SERVICE, Container, EngineSnapshot, SwarmService
+from sidecar.model import NO_LABELS, SWARM_SERVICE, Container, EngineSnapshot, SwarmService, Volume
 
 _LIST = "/containers/json"
 _SPELLINGS = 4
@@ -75,19 +74,17 @@ class Snapshots:
         )
         self._images: dict[str, Mapping[str, str]] = {}
         self._refused_images = False
-        self._volumes = Volumes(
-            lambda path: self._optional("volumes", path, "labels and options of volumes are unknown")
-        )
+        self._volumes: Mapping[str, Volume] = MappingProxyType({})
+        self._known_missing: frozenset[str] = frozenset()
+        self._volume_rows: dict[str, tuple[engine_decode.Raw, Volume]] = {}
+        self._volumes_fresh = False  # asked for since the list of containers that is being read
         self._services: Mapping[str, SwarmService] | None = None
         self._info: EngineInfo | None = None
         self._notes: dict[str, str] = {}
 
-    def invalidate(self, volume: str = "") -> None:
-        """Ask again for that volume, else for all volumes and services, at the next snapshot. Never blocks."""
-        if volume:
-            self._volumes.tell(volume)
-        else:
-            self._stale.set()
+    def invalidate(self) -> None:
+        """Ask again for volumes and services at the next snapshot. Never blocks."""
+        self._stale.set()
 
     def info(self) -> EngineInfo:
         """Return the engine's own facts, remembered. Raises :class:`EngineError`, also for a 403."""
@@ -99,6 +96,7 @@ class Snapshots:
         """Return everything the engine has. Raises :class:`EngineError`; never returns a part."""
         with self._lock:
             body = self._source.fetch(_LIST + "?all=1")
+            self._volumes_fresh = False
             self._renew()
             digest = blake2b(body, digest_size=16).digest()
             if self._last is not None and self._last[0] == digest:
@@ -108,7 +106,7 @@ class Snapshots:
             info = self._facts()
             snapshot = EngineSnapshot(
                 containers=self._containers,
-                volumes=self._volumes.known,
+                volumes=self._volumes,
                 engine_id=info.id,
                 docker_root=info.docker_root,
                 self_id=self._self_id(),
@@ -129,27 +127,32 @@ class Snapshots:
             self._notes.clear()
             self._seen = {}
             self._stale.set()
-        everything = self._stale.is_set()
-        if everything:
+        if self._stale.is_set():
             self._stale.clear()
             self._last = None
+            try:
+                self._look_at_volumes()
+            except EngineError:
+                self._stale.set()
+                raise
             if self._services is not None:
                 self._info = None  # the node may have been promoted or demoted
-        volumes = self._volumes.known
-        try:
-            if self._volumes.renew(everything=everything):
-                self._seen = {}
-        except EngineError:
-            if everything:
-                self._stale.set()
-            raise
-        if self._volumes.known is not volumes:
-            self._last = None
         if self._services is not None:
             # New labels on a service leave its tasks as they are, so no new container tells of them.
             services = self._services_now()
             if services != self._services:
                 self._services, self._seen, self._last = services, {}, None
+
+    def _look_at_volumes(self) -> None:
+        """Ask for the volumes again; forget containers only where one of theirs may look different now."""
+        old, new = self._volumes, self._volumes_now()
+        self._volumes_fresh = True
+        altered = any(new.get(name) is not one for name, one in old.items())
+        if altered or self._known_missing & new.keys():
+            self._seen = {}
+        self._known_missing -= new.keys()
+        if altered or len(new) != len(old):
+            self._volumes = new
 
     def _read(self, entries: list[bytes]) -> tuple[Container, ...]:
         """Return the containers of the list's entries; an entry that was seen before is not even parsed."""
@@ -187,18 +190,19 @@ class Snapshots:
     def _prepare(self, rows: Iterable[engine_decode.Raw]) -> None:
         """Ask for what new or changed containers need: their volumes, their services."""
         old = {one.id for one in self._containers}
-        mounted: set[str] = set()
-        anew: set[str] = set()
+        named: set[str] = set()
+        newcomers = False
         wanted: set[str] = set()
         for row in rows:
             volumes = {str(m["Name"]) for m in row.get("Mounts") or () if m.get("Name")}
-            mounted |= volumes
-            if row["Id"] not in old:
-                anew |= volumes
+            named |= volumes
+            newcomers = newcomers or (bool(volumes and old) and row["Id"] not in old)
             wanted.add((row.get("Labels") or NO_LABELS).get(SWARM_SERVICE, ""))
         wanted.discard("")
-        if self._volumes.need(mounted, anew):
-            self._seen = {}
+        if newcomers or named - self._volumes.keys() - self._known_missing:
+            if not self._volumes_fresh:
+                self._look_at_volumes()
+            self._known_missing |= named - self._volumes.keys()
         if wanted and (self._services is None or wanted - self._services.keys()):
             known, self._services = self._services, self._services_now()
             if known is not None and known != self._services:
@@ -210,9 +214,7 @@ class Snapshots:
         image: Mapping[str, str] = NO_LABELS
         if any(key.startswith(_PREFIX) for key in labels):
             image = self._image_labels(row.get("ImageID") or "")
-        return engine_decode.container(
-            row, self._volumes.known, service.labels if service else NO_LABELS, image
-        )
+        return engine_decode.container(row, self._volumes, service.labels if service else NO_LABELS, image)
 
     def _image_labels(self, image_id: str) -> Mapping[str, str]:
         if not image_id or image_id in self._images:
@@ -233,6 +235,22 @@ class Snapshots:
                     self._note("images", "labels of images cannot be told from the containers' own", error)
         self._images[image_id] = labels
         return labels
+
+    def _volumes_now(self) -> Mapping[str, Volume]:
+        """Return the volumes; one that has not changed is the very same object."""
+        answer = self._optional("volumes", "/volumes", "labels and options of volumes are unknown")
+        before, found = self._volume_rows, {}
+        try:
+            for row in (answer.get("Volumes") or ()) if answer is not None else ():
+                known = before.get(row["Name"])
+                if known is None or known[0] != row:
+                    one = engine_decode.volume(row)
+                    known = row, known[1] if known is not None and known[1] == one else one
+                found[row["Name"]] = known
+        except (AttributeError, KeyError, TypeError) as error:
+            raise engine_decode.wrong_shape("/volumes") from error
+        self._volume_rows = found
+        return MappingProxyType({name: one for name, (_, one) in found.items()})
 
     def _services_now(self) -> Mapping[str, SwarmService]:
         # Where /info is forbidden nobody knows what this node is, and the question itself must tell.

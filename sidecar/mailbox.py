@@ -23,7 +23,6 @@ from typing import Generic, TypeVar
 from sidecar.messages import Stop
 
 T = TypeVar("T")
-K = TypeVar("K")
 
 
 class Mailbox(Generic[T]):
@@ -52,23 +51,26 @@ class Mailbox(Generic[T]):
                 return False
             return True
 
-    def overtake(self, message: T, kind: type[K]) -> K | None:
-        """Put ``message`` in the place of the one that waits, if that is a ``kind``; return that one, or None.
+    def overtake(self, message: T, kind: type[object]) -> bool:
+        """Put ``message`` in as ``offer`` does; in a full inbox of one, also in the place of a waiting ``kind``.
 
-        For an inbox of one message, where one that can wait must not keep out one that cannot.
+        One that can wait must not keep out one that cannot.
         """
         with self._senders:
             if self._stopped:
-                return None
+                return False
+            if not self._queue.full():
+                self._queue.put_nowait(message)
+                return True
+            if self.maxsize > 1:
+                return False
             try:
                 waiting = self._queue.get_nowait()
-            except queue.Empty:
-                return None
-            if isinstance(waiting, kind):
-                self._queue.put_nowait(message)
-                return waiting
-            self._queue.put_nowait(waiting)
-            return None
+            except queue.Empty:  # a reader was faster
+                waiting = message
+            found = waiting is message or isinstance(waiting, kind)
+            self._queue.put_nowait(message if found else waiting)
+            return found
 
     def replace(self, message: T) -> bool:
         """Put ``message`` in and throw out everything that waits; return False only when stopped."""

@@ -52,12 +52,10 @@ class VolumesChanged:
     Attributes:
         reason: For people.
         at: Monotonic time of the cause in seconds.
-        name: Which; empty where that is not known.
     """
 
     reason: str
     at: float
-    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

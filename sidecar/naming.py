@@ -45,12 +45,17 @@ class Workload(NamedTuple):
 
     @property
     def key(self) -> str:
-        """The durable key of this plan's workload in the state file."""
-        base = f"{self.project}/{self.service}" if self.service else f"/{self.container}"
+        """The durable key of this plan's workload in the state file; no two workloads share one."""
+        base = f"{self.project or '/'}/{self.service}" if self.service else f"/{self.container}"
         return f"{base}#{self.plan}" if self.plan else base
 
+    @property
+    def base(self) -> Workload:
+        """The workload of the default plan of the same containers."""
+        return self._replace(plan="")
+
     def named(self, plan: str) -> Workload:
-        """The workload of another plan of the same containers; empty for the default plan."""
+        """Return the workload of another plan of the same containers."""
         return self._replace(plan=plan)
 
     def __str__(self) -> str:
@@ -221,7 +226,7 @@ def assign_ids(
     """Give every workload an id of its own.
 
     Args:
-        wishes: Workload → the paths its plan will have; paths find an owner again when the state is lost.
+        wishes: Workload → the sorted paths its plan will have; they find an owner again when the state is lost.
         prefix: Plan id prefix; may be empty.
         include_project: Whether natural ids carry the project.
         owned: Plan id → workload key, as recorded in the state.

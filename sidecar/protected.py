@@ -24,8 +24,10 @@ def is_backrest(container: Container, wanted: str) -> bool:
 
 
 def _has_its_image(container: Container) -> bool:
-    image = container.image
-    return _IMAGE in image and image.partition("@")[0].rsplit(":", 1)[0].endswith(_IMAGE)
+    if _IMAGE not in container.image:
+        return False
+    path, _, name = container.image.partition("@")[0].rpartition("/")
+    return f"{path}/{name.partition(':')[0]}".endswith(_IMAGE)
 
 
 def find_backrest(snapshot: EngineSnapshot, wanted: str) -> Container | None:

@@ -63,7 +63,7 @@ def targets_for(targets: Iterable[Target], sets: Iterable[BackupSet]) -> tuple[T
     """Return who must be down for these backups: their containers, whoever shares their volumes, and guests."""
     several = tuple(sets)
     ids = {i for backup in several for i in backup.containers}
-    workloads = {backup.workload.named("") for backup in several}
+    workloads = {backup.workload.base for backup in several}
     sources = {source for backup in several for source in backup.sources}
     everything = tuple(targets)
     chosen = {
@@ -106,12 +106,12 @@ class ResticBackup:
             return
         job.helpers.prepare(job.options.restic_image)
         job.list_snapshots()
-        keys = [s.workload.named("") for s in sets.sets]
+        keys = [s.workload.base for s in sets.sets]
         self._several = {str(key) for key in keys if keys.count(key) > 1}
         if job.options.together:
             self._down_for(sets.sets, tuple(t.container.id for t in job.plan.targets))
             return
-        for _, group in groupby(sets.sets, key=lambda s: s.workload.named("")):
+        for _, group in groupby(sets.sets, key=lambda s: s.workload.base):
             several = tuple(group)
             try:
                 self._down_for(several, tuple(t.container.id for t in targets_for(job.plan.targets, several)))
@@ -145,7 +145,7 @@ class ResticBackup:
         job.findings.saved.append(f"{name}: {' '.join(backup.paths)} (snapshot {saved[:8]})")
         job.log.info("backup.done", workload=name, snapshot=saved[:8])
         if backup.keep is not None:
-            single = str(backup.workload.named("")) not in self._several
+            single = str(backup.workload.base) not in self._several
             job.findings.retentions.append(
                 Retention(
                     name,

@@ -179,11 +179,8 @@ class FakeEngine:
         self.replies["/containers/json"] = answer(list(rows))
 
     def volumes(self, *rows: dict[str, Any]) -> None:
-        """Set the volumes, for the list and one by one."""
-        one_by_one = {path for path in self.replies if path.startswith("/volumes/")}
-        self.replies = {path: reply for path, reply in self.replies.items() if path not in one_by_one}
+        """Set the volume list."""
         self.replies["/volumes"] = answer({"Volumes": list(rows), "Warnings": None})
-        self.replies |= {f"/volumes/{row['Name']}": answer(row) for row in rows}
 
     def __enter__(self) -> Self:
         self.start()

@@ -73,8 +73,8 @@ class Events(Protocol):
     def events(self, since: str, window: float) -> Window:
         """Subscribe."""
 
-    def invalidate_volumes(self, name: str = "") -> None:
-        """Forget what is remembered of that volume, or of all."""
+    def invalidate_volumes(self) -> None:
+        """Forget what is remembered of volumes."""
 
 
 class Board(Protocol):
@@ -193,16 +193,13 @@ class _Listener:
 
     def _seen(self, event: Event) -> None:
         reason, now = f"{event.type} {event.action}", self._clock()
+        if event.type != "container":
+            self._engine.invalidate_volumes()
         # The event of a volume comes just before that of its container, which is the one to hurry for.
         if event.type == "volume":
-            self._engine.invalidate_volumes(event.subject)
-            self._inbox.offer(VolumesChanged(reason, now, event.subject))
+            self._inbox.offer(VolumesChanged(reason, now))
         else:
-            if event.type != "container":
-                self._engine.invalidate_volumes()
-            changed = EngineChanged(reason, now)
-            if not self._inbox.offer(changed) and (late := self._inbox.overtake(changed, VolumesChanged)):
-                self._engine.invalidate_volumes(late.name)  # what it would have had done
+            self._inbox.overtake(EngineChanged(reason, now), VolumesChanged)
         if self._board is not None:
             self._board.event_seen()
 

@@ -56,6 +56,7 @@ def run(
     config: Path,
     volumes: Path | None,
     inbox: Mailbox[RendererInbox],
+    volumes_changed: Callable[[], None],
     watch: Watch | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> None:
@@ -66,6 +67,8 @@ def run(
         config: config.json; it and its directory may come and go.
         volumes: ``<docker-root>/volumes`` as this process sees it; None when there is nothing to watch.
         inbox: The renderer's.
+        volumes_changed: Called when a volume came or went, before the renderer is told: what it is told may be
+            dropped, for whatever waits in its inbox says "look again" as well.
         watch: ``watchfiles.watch`` when None.
         clock: Monotonic time in seconds.
     """
@@ -76,7 +79,7 @@ def run(
     places = [_Place(Path(os.path.abspath(config)), whole=False)]  # noqa: PTH100 - resolve() would follow links
     if volumes is not None:
         places.append(_Place(Path(os.path.abspath(volumes)), whole=True))  # noqa: PTH100 - the same
-    _Watcher(ctx, places, inbox, watch, clock).run()
+    _Watcher(ctx, places, inbox, volumes_changed, watch, clock).run()
 
 
 class _Place:
@@ -135,12 +138,14 @@ class _Watcher:
         ctx: Context,
         places: list[_Place],
         inbox: Mailbox[RendererInbox],
+        volumes_changed: Callable[[], None],
         watch: Watch,
         clock: Callable[[], float],
     ) -> None:
         self._ctx = ctx
         self._places = places
         self._inbox = inbox
+        self._volumes_changed = volumes_changed
         self._watch = watch
         self._clock = clock
         self._failures = 0
@@ -195,10 +200,12 @@ class _Watcher:
         for place in self._places:
             changes = sorted({change for change, path in batch if place.concerned(change, path)})
             differs = place.changed()
-            if changes:
-                self._inbox.offer(place.message(" and ".join(_REASONS[change] for change in changes), now))
-            elif differs:
-                self._inbox.offer(place.message("found changed", now))
+            if not (changes or differs):
+                continue
+            if place.whole:
+                self._volumes_changed()
+            reason = " and ".join(_REASONS[change] for change in changes) or "found changed"
+            self._inbox.offer(place.message(reason, now))
 
     def _present(self) -> dict[str, Identity]:
         found = ((place.directory, place.identity()) for place in self._places)

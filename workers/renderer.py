@@ -52,9 +52,6 @@ class Looks(Protocol):
     def snapshot(self) -> EngineSnapshot:
         """Return everything the engine has."""
 
-    def invalidate_volumes(self, name: str = "") -> None:
-        """Forget what is remembered of that volume, or of all."""
-
 
 class Renderer:
     """See the module. ``gather`` decides when to look, ``look`` does it; neither knows about the thread."""
@@ -96,7 +93,6 @@ class Renderer:
                 return
             now = self._clock()
             cause = now if message is None else message.at
-            self._note(message)
             if isinstance(message, VolumesChanged) and now >= window_ends:
                 message = self._past_volumes(message)
                 if message is Stop.STOP:
@@ -141,19 +137,13 @@ class Renderer:
                     continue
                 return False
             count += 1
-            self._note(message)
 
     def _past_volumes(self, message: RendererInbox | Stop | None) -> RendererInbox | Stop | None:
         """Wait a window for what a new volume is for: alone it changes no plan, and its container comes next."""
         ends = self._clock() + self._settings.debounce
         while isinstance(message, VolumesChanged) and (room := ends - self._clock()) > 0:
             message = self._inbox.take(room)
-            self._note(message)
         return message
-
-    def _note(self, message: RendererInbox | Stop | None) -> None:
-        if isinstance(message, VolumesChanged):
-            self._engine.invalidate_volumes(message.name)
 
     def look(self, cause: float) -> bool:
         """Make one pass; return whether it succeeded.

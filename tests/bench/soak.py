@@ -45,8 +45,8 @@ class ScriptedEngine:
     def snapshot(self) -> EngineSnapshot:
         return self._snapshots.take()
 
-    def invalidate_volumes(self, name: str = "") -> None:
-        self._snapshots.invalidate(name)
+    def invalidate_volumes(self) -> None:
+        self._snapshots.invalidate()
 
 
 def _row(number: int, minute: int | None = None) -> bytes:

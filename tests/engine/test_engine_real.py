@@ -69,17 +69,6 @@ class TestSnapshot:
 
         assert [c.name for c in adapter.snapshot().containers] == ["uno"]
 
-    def test_one_volume_is_asked_for_by_its_name(self, engine: TestEngine, adapter: Engine) -> None:
-        adapter.snapshot()
-        for labels in ({"backrest.enable": "false"}, {"backrest.enable": "true"}):
-            engine.call("POST", "/volumes/create", {"Name": "a.b-c_D9", "Labels": labels})
-            adapter.invalidate_volumes("a.b-c_D9")
-            one = adapter.snapshot().volumes["a.b-c_D9"]
-            assert (one.mountpoint, dict(one.labels)) == (f"{engine.root}/volumes/a.b-c_D9/_data", labels)
-            engine.call("DELETE", "/volumes/a.b-c_D9")
-            adapter.invalidate_volumes("a.b-c_D9")
-            assert dict(adapter.snapshot().volumes) == {}
-
     def test_has_odd_volume_names_and_64_kib_labels(self, engine: TestEngine, adapter: Engine) -> None:
         long = "x" * 65_536
         odd = {"backrest.snapshot-start": 'a\n"},{"Id":"b\x00c\u202e', "long": long}

@@ -42,15 +42,13 @@ class CountingEngine:
         if path == "/volumes":
             names = {m["Name"] for r in self.rows for m in r["Mounts"] if m["Type"] == "volume"}
             return orjson.dumps({"Volumes": [{"Name": n, "Mountpoint": f"/v/{n}"} for n in sorted(names)]})
-        if path.startswith("/volumes/"):
-            return orjson.dumps({"Name": path[9:], "Mountpoint": f"/v/{path[9:]}"})
         return orjson.dumps({"ID": "counting", "DockerRootDir": "/var/lib/docker", "Config": {}})
 
     def snapshot(self) -> EngineSnapshot:
         return self._snapshots.take()
 
-    def invalidate_volumes(self, name: str = "") -> None:
-        self._snapshots.invalidate(name)
+    def invalidate_volumes(self) -> None:
+        self._snapshots.invalidate()
 
 
 def row(number: int, **labels: str) -> dict[str, Any]:
@@ -159,11 +157,11 @@ def test_a_new_container_with_a_new_volume_costs_two_calls_one_parse_and_one_wri
     checked = count(monkeypatch, "sidecar.validation.plan_problems")
     passes.engine.asked.clear()
     passes.engine.rows.append(row(30))
-    passes.engine.invalidate_volumes("data30")  # as the event of the volume has it
+    passes.engine.invalidate_volumes()  # as the event of the volume has it
     before = passes.file
     passes.run()
     assert passes.engine.asked.count("/containers/json") == 1
-    assert passes.engine.asked == ["/containers/json", "/volumes/data30"]
+    assert passes.engine.asked == ["/containers/json", "/volumes"]
     assert (len(parsed), len(drafted), len(checked)) == (1, 1, 1)
     assert passes.file != before
     assert len(passes.stage.plans()) == 32

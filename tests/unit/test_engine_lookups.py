@@ -7,9 +7,8 @@ from typing import ClassVar
 import pytest
 
 from sidecar.engine import Engine, EngineError
-from sidecar.engine_volumes import FEW
 from tests import fake_engine
-from tests.fake_engine import FakeEngine, answer, container, refusal, replies, volume, volume_mount
+from tests.fake_engine import FakeEngine, Reply, answer, container, refusal, replies, volume, volume_mount
 from tests.unit.engine_fixtures import engine, fake
 
 __all__ = ["engine", "fake"]
@@ -25,70 +24,14 @@ class TestVolumes:
 
         assert fake.asked["/volumes"] == 1
 
-    def test_one_that_is_unknown_is_asked_for_once(self, fake: FakeEngine, engine: Engine) -> None:
+    def test_are_listed_again_for_an_unknown_one_once(self, fake: FakeEngine, engine: Engine) -> None:
         engine.snapshot()
         fake.containers(container(1, Mounts=[volume_mount("gone", "/a")]))
 
         for _ in range(3):
             engine.snapshot()
 
-        assert (fake.asked["/volumes"], fake.asked["/volumes/gone"]) == (1, 1)
-
-    def test_many_that_are_new_are_listed_at_once(self, fake: FakeEngine, engine: Engine) -> None:
-        engine.snapshot()
-        names = [f"v{number}" for number in range(FEW + 1)]
-        fake.volumes(*map(volume, names))
-        fake.containers(container(1, Mounts=[volume_mount(name, f"/{name}") for name in names]))
-
-        assert sorted(engine.snapshot().volumes) == names
-        assert sum(count for path, count in fake.asked.items() if path.startswith("/volumes")) == 2
-
-    def test_of_which_one_is_told_are_not_listed(self, fake: FakeEngine, engine: Engine) -> None:
-        fake.volumes(volume("a"), volume("b"), volume("c"))
-        engine.snapshot()
-        fake.volumes(volume("a", {"backrest.enable": "true"}), volume("c"))
-        for name in "ab":
-            engine.invalidate_volumes(name)
-
-        found = engine.snapshot().volumes
-        assert {name: dict(one.labels) for name, one in found.items()} == {
-            "a": {"backrest.enable": "true"},
-            "c": {},
-        }
-        assert fake.asked["/volumes"] == 1
-
-    def test_are_listed_where_one_cannot_be_told(self, fake: FakeEngine, engine: Engine) -> None:
-        """A driver that does not answer, and a proxy that allows the list alone: both must not end the backups."""
-        engine.snapshot()
-        for number, status in enumerate((500, 403)):
-            fake.volumes(volume("far"), volume(f"new{number}"))
-            fake.replies["/volumes/far"] = refusal(status, "no")
-            engine.invalidate_volumes("far")
-
-            snapshot = engine.snapshot()
-            assert sorted(snapshot.volumes) == ["far", f"new{number}"]
-            assert not snapshot.notes
-
-    def test_that_are_forbidden_are_not_asked_for_one_by_one(self, fake: FakeEngine, engine: Engine) -> None:
-        fake.replies["/volumes"] = refusal(403, "forbidden")
-        engine.snapshot()
-        fake.containers(container(1, Mounts=[volume_mount("a", "/a")]))
-
-        assert len(engine.snapshot().notes) == 1
-        assert fake.asked["/volumes/a"] == 0
-
-    @pytest.mark.parametrize("name", ["", "a"])
-    def test_are_asked_for_again_where_that_failed(self, fake: FakeEngine, engine: Engine, name: str) -> None:
-        engine.snapshot()
-        fake.volumes(volume("a"))
-        usual = fake.replies["/volumes"], fake.replies["/volumes/a"]
-        fake.replies |= dict.fromkeys(("/volumes", "/volumes/a"), refusal(500, "busy"))
-        engine.invalidate_volumes(name)
-        with pytest.raises(EngineError):
-            engine.snapshot()
-        fake.replies["/volumes"], fake.replies["/volumes/a"] = usual
-
-        assert "a" in engine.snapshot().volumes
+        assert fake.asked["/volumes"] == 2
 
     def test_are_listed_again_for_a_new_container(self, fake: FakeEngine, engine: Engine) -> None:
         fake.volumes(volume("a"))
@@ -105,6 +48,30 @@ class TestVolumes:
         engine.invalidate_volumes()
 
         assert "b" in engine.snapshot().volumes
+
+    def test_that_have_not_changed_are_the_same_objects(self, fake: FakeEngine, engine: Engine) -> None:
+        fake.volumes(volume("a"), volume("b"), volume("c"))
+        before = engine.snapshot().volumes
+        fake.volumes(volume("c"), volume("b", {"x": "y"}), {**volume("a"), "UsageData": {"Size": 7}})
+        engine.invalidate_volumes()
+
+        after = engine.snapshot().volumes
+        assert after["a"] is before["a"]
+        assert after["b"].labels == {"x": "y"}
+        assert after["c"] is before["c"]
+
+    @pytest.mark.parametrize("wrong", [refusal(500, "busy"), answer([]), answer({"Volumes": [{}]})])
+    def test_are_asked_for_again_where_that_failed(
+        self, fake: FakeEngine, engine: Engine, wrong: Reply
+    ) -> None:
+        engine.snapshot()
+        fake.replies["/volumes"] = wrong
+        engine.invalidate_volumes()
+        with pytest.raises(EngineError):
+            engine.snapshot()
+        fake.volumes(volume("a"))
+
+        assert "a" in engine.snapshot().volumes
 
     def test_give_the_source_that_an_engine_left_out(self, fake: FakeEngine, engine: Engine) -> None:
         fake.containers(container(1, Mounts=[volume_mount("a", "/a", source="")]))

@@ -70,6 +70,7 @@ class Tree:
         self.beats: list[float] = []
         self.ctx = Context("filesystem", self.stop, self.beats.append, lambda report: None)
         self.inbox: Mailbox[RendererInbox] = Mailbox(100)
+        self.volume_changes = 0
         self.now = 50.0
 
     def run(self, watch: Watch) -> list[RendererInbox]:
@@ -78,6 +79,7 @@ class Tree:
             config=self.config,
             volumes=self.volumes,
             inbox=self.inbox,
+            volumes_changed=self._volumes_changed,
             watch=watch,
             clock=lambda: self.now,
         )
@@ -86,6 +88,9 @@ class Tree:
             assert message is not Stop.STOP
             messages.append(message)
         return messages
+
+    def _volumes_changed(self) -> None:
+        self.volume_changes += 1
 
 
 @pytest.fixture
@@ -128,6 +133,13 @@ def test_only_the_exact_names_count(tree: Tree) -> None:
         VolumesChanged("deleted", 50.0),
     ]
     assert script.paths == [(str(etc), str(volumes))]
+
+
+def test_a_volume_is_not_forgotten_when_the_message_about_it_finds_no_room(tree: Tree) -> None:
+    tree.inbox = Mailbox(1)
+    script = Script(tree.ctx, [gives((MODIFIED, str(tree.config)), (ADDED, f"{tree.volumes}/db"))])
+    assert tree.run(script) == [STARTED]
+    assert tree.volume_changes == 1
 
 
 def test_watches_cheaply_not_recursively_and_beats_each_time(tree: Tree) -> None:
@@ -267,6 +279,7 @@ class Real:
                 "config": self.tree.config,
                 "volumes": self.tree.volumes,
                 "inbox": self.tree.inbox,
+                "volumes_changed": lambda: None,
             },
         )
         self.thread.start()

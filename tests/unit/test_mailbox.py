@@ -23,14 +23,23 @@ def test_a_full_inbox_drops_and_keeps_what_it_has() -> None:
 
 def test_what_is_in_a_hurry_takes_the_place_of_what_is_not() -> None:
     box: Mailbox[int | str] = Mailbox(1)
-    assert box.overtake(1, str) is None  # nothing waits: offer it
+    assert box.overtake(1, str)
+    assert not box.overtake(2, str)  # one of its own kind waits, and says the same
+    assert box.take(0) == 1
     box.offer("can wait")
-    assert box.overtake(1, int) is None
-    assert box.overtake(1, str) == "can wait"
-    assert [box.take(0), box.take(0)] == [1, None]
+    assert box.overtake(3, str)
+    assert [box.take(0), box.take(0)] == [3, None]
     box.stop()
-    assert box.overtake(2, str) is None
+    assert not box.overtake(4, str)
     assert box.take(0) is Stop.STOP
+
+
+def test_a_box_of_several_keeps_its_order() -> None:
+    box: Mailbox[int | str] = Mailbox(2)
+    assert box.overtake("a", int)
+    assert box.overtake(1, str)
+    assert not box.overtake(2, str)
+    assert [box.take(0), box.take(0), box.take(0)] == ["a", 1, None]
 
 
 def test_replace_throws_out_everything_that_waits() -> None:

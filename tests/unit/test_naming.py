@@ -187,3 +187,14 @@ def test_a_swarm_task_is_known_by_service_and_slot() -> None:
     )
     assert workload_of(new) == Workload("shop", "db")
     assert newest_per_slot([old, new]) == (new,)
+
+
+def test_a_container_and_a_service_of_one_name_are_two() -> None:
+    """A bare container ``db``, and a Swarm service ``db`` that belongs to no stack."""
+    bare, service = Workload("", "", "db"), Workload("", "db")
+    assert bare.key != service.key
+    found = assign_ids(
+        {bare: ("/a",), service: ("/b",)}, prefix="p_", include_project=False, owned={}, standing={}
+    )
+    assert len(set(found.ids.values())) == 2
+    assert [loser for loser, _, _ in found.contested] == [service]

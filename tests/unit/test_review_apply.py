@@ -8,8 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
+import orjson
 import pytest
 
+from sidecar import log
 from sidecar.announce import Announcer
 from sidecar.config_file import ConfigFile
 from sidecar.engine_errors import EngineError
@@ -293,3 +295,17 @@ def test_an_engine_that_is_away_at_the_stop_leaves_the_wish_standing(stage: Stag
     del stage.backrest.fail["find"]
     stage.run()
     assert stage.backrest.plans() == {"hand-made", WEB}
+
+
+def test_a_secret_that_is_put_back_is_masked_again(stage: Stage) -> None:
+    """Its plan was removed, that was read, and the roll-back writes what nobody reads again."""
+    url = "https://hooks.example/token-of-the-hook"
+    noisy = {**CONFIG["plans"][0], "hooks": [{"actionSlack": {"webhookUrl": url}}]}
+    stage.file.current()
+    assert log.mask(url) == url
+
+    stage.file.plans_back(orjson.dumps({**CONFIG, "plans": [noisy]}), lambda state: state)
+
+    assert url.encode() in stage.path.read_bytes()
+    assert log.mask(url) == log.MASK
+    log.set_secrets(())

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from sidecar.merge import MergeOptions, merge
-from sidecar.model import Volume
+from sidecar.model import EngineSnapshot, Volume
+from sidecar.protected import protected
 from sidecar.rendering import Owner, PlanFacts
 from tests.unit.builders import bind, codes, container, one, rendering, view, volume
 from tests.unit.stage import CONFIG
@@ -100,3 +101,18 @@ def test_a_plan_id_is_not_taken_from_a_workload_that_lives(label: dict[str, str]
     on = view(PlanFacts("backrest_sidecar_web", "main", ("/srv/shared",)))
     result = rendering(*two_projects(label), on=on, owners=owners)
     assert [plan.plan.id for plan in result.plans] == ["backrest_sidecar_b_web"]
+
+
+@pytest.mark.parametrize(
+    ("image", "is_it"),
+    [
+        ("garethgeorge/backrest", True),
+        ("garethgeorge/backrest:v1.9.0-scratch", True),
+        ("ghcr.io/garethgeorge/backrest:latest@sha256:" + "a" * 64, True),
+        ("localhost:5000/garethgeorge/backrest", True),
+        ("garethgeorge/backrest-docs:1", False),
+    ],
+)
+def test_an_image_of_backrest_is_known_by_its_name(image: str, is_it: bool) -> None:
+    snapshot = EngineSnapshot(containers=(container("other", image=image),))
+    assert bool(protected(snapshot, "backrest", "/var/run/docker.sock")) is is_it
