@@ -238,19 +238,18 @@ def assign_ids(
         still stands is not given away, for then that plan would be lost.
     """
     candidates = {w: candidate_ids(w, prefix, include_project=include_project) for w in wishes}
+    keys = {workload: workload.key for workload in sorted(wishes)}
     ids: dict[str, str] = {}
     taken: dict[str, Workload] = {}
 
     def claim(workload: Workload, wanted: str) -> None:
-        ids[workload.key] = wanted
+        ids[keys[workload]] = wanted
         taken[wanted] = workload
 
     def left() -> list[Workload]:
-        return [workload for workload in order if workload.key not in ids]
+        return [workload for workload, key in keys.items() if key not in ids]
 
-    order = sorted(wishes)
-    for workload in order:
-        key = workload.key
+    for workload, key in keys.items():
         for kept in candidates[workload]:
             if owned.get(kept) == key:
                 if kept not in taken:

@@ -116,7 +116,7 @@ def render(
     before, memo.groups = memo.groups, {}
     for workload, containers in memo.grouping.groups(snapshot, enabled):
         group = before.get(workload)
-        if group is None or not _same(group.containers, containers):
+        if group is None or group.containers != containers:  # the very same objects are equal at once
             group = _draft_group(workload, containers, context, settings)
         memo.groups[workload] = group
     groups = tuple(memo.groups.values())
@@ -148,10 +148,6 @@ def render(
         default_repo=repos.fallback,
         default_repo_error=repos.error,
     )
-
-
-def _same(one: Sequence[Container], other: Sequence[Container]) -> bool:
-    return len(one) == len(other) and all(a is b for a, b in zip(one, other, strict=True))
 
 
 def _draft_group(

@@ -161,7 +161,7 @@ def owner_to_json(owner: Owner) -> dict[str, Any]:
     """Return one owner as plain JSON values, also for the payload of a write."""
     out: dict[str, Any] = {"workload": owner.workload}
     if owner.fields:
-        out["fields"] = dict(owner.fields)
+        out["fields"] = owner.fields if type(owner.fields) is dict else dict(owner.fields)
     if owner.hooks:
         out["hooks"] = owner.hooks
     if owner.paths:

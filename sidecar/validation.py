@@ -55,12 +55,16 @@ class Fault:
 
 
 class Checked:
-    """Plans that were found good, by identity: documents share the plans that did not change. Only saves time.
+    """What was found good, by identity: documents share the plans that did not change. Only saves time.
 
-    Whoever keeps one never changes a document in place. It holds the plans of the last document alone.
+    Whoever keeps one never changes a document in place. It holds the last document and its plans alone.
+
+    Attributes:
+        last: The last document, the day it was judged by, and its faults.
     """
 
     def __init__(self) -> None:
+        self.last: tuple[Document, dt.date | None, tuple[Fault, ...]] | None = None
         self._rules: tuple[frozenset[str], dt.date | None] = (frozenset(), None)
         self._good: dict[int, Mapping[str, Any]] = {}
         self._before: dict[int, Mapping[str, Any]] = {}
@@ -92,9 +96,11 @@ def validate(
         checked: Remembers which plans are good, for the next call.
     """
     checked = checked or Checked()
+    today = day_of(now)
+    if checked.last is not None and checked.last[0] is data and checked.last[1] == today:
+        return checked.last[2]
     faults = [Fault("config.json", wrong.lstrip(". ")) for wrong in [TOP.check(data)] if wrong]
     faults += [Fault(where, message) for where, message in _top_faults(data)] if not faults else []
-    today = day_of(now)
     version = as_int(data.get("version")) or 0
     gone = orphaned_repos(data)
     seen: set[str] = set()
@@ -122,7 +128,8 @@ def validate(
         ids.add(plan_id)
         if texts := checked.problems(plan):
             faults += [Fault(f'plan "{printable(plan_id)}"', text, plan_id) for text in texts]
-    return tuple(faults)
+    checked.last = data, today, tuple(faults)
+    return checked.last[2]
 
 
 def day_of(now: float | None) -> dt.date | None:
