@@ -16,7 +16,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
-from sidecar.merge_pass import MergePass, plan_digest
+from sidecar.merge_pass import MergePass, Settled, plan_digest
 from sidecar.merge_result import Blocked, Change, Merge, MergeOptions, Reverted
 from sidecar.rendering import Owners, Rendering
 from sidecar.validation import Checked, Fault, day_of, known_repos, plan_problems, validate
@@ -31,6 +31,7 @@ def merge_checked(
     options: MergeOptions,
     now: float,
     checked: Checked | None = None,
+    settled: Settled | None = None,
 ) -> Merge:
     """Merge, and leave out what would keep Backrest from starting.
 
@@ -38,10 +39,11 @@ def merge_checked(
     and the plan is named in ``Merge.blocked``. Faults that were there before are in ``Merge.preexisting``.
 
     Args and result are those of :func:`merge`; ``checked`` remembers from one call to the next which plans are good.
+    Whoever keeps ``checked`` or ``settled`` never changes a document in place.
     """
     checked = checked or Checked()
     preexisting = validate(data, now=now, checked=checked)
-    merged = merge(data, rendering, owners, options, now)
+    merged = merge(data, rendering, owners, options, now, settled=settled)
     blocked: dict[str, str] = {}
     if merged.changed:
         repos, today = frozenset(known_repos(data)), day_of(now)
@@ -53,7 +55,7 @@ def merge_checked(
             if new:
                 blocked[change.plan_id] = "; ".join(new)
         if blocked:
-            merged = merge(data, rendering, owners, options, now, leave=blocked.keys())
+            merged = merge(data, rendering, owners, options, now, leave=blocked.keys(), settled=settled)
     if merged.changed and (
         new_faults := _introduced(validate(merged.data, now=now, checked=checked), preexisting)
     ):
@@ -80,6 +82,7 @@ def merge(
     now: float,
     *,
     leave: Collection[str] = (),
+    settled: Settled | None = None,
 ) -> Merge:
     """Merge a rendering into a document.
 
@@ -90,9 +93,10 @@ def merge(
         options: See :class:`MergeOptions`.
         now: Unix time in seconds; starts and measures the grace of orphans.
         leave: Plan ids that are left as they stand.
+        settled: Remembers from one call to the next what needs nothing; only saves time.
 
     Returns:
         The merged document with all that a person should know about it. ``Merge.owners`` are to be saved once the
         document has been written; they may change though the document does not.
     """
-    return MergePass(data, rendering, owners, options, now, leave).run()
+    return MergePass(data, rendering, owners, options, now, leave, {} if settled is None else settled).run()

@@ -49,6 +49,10 @@ def _label(rendered: RenderedPlan, field: str) -> str:
     return next((rendered.sources[name] for name in names if name in rendered.sources), "backrest.enable")
 
 
+Settled = dict[str, tuple[Mapping[str, Any], RenderedPlan, Owner]]
+"""Plan id → the plan, rendering and record that were found to need nothing, the very objects. Only saves time."""
+
+
 class MergePass:
     """One merge: the state of the loop, so that its steps are short. The arguments are those of ``merge.merge``."""
 
@@ -60,8 +64,10 @@ class MergePass:
         options: MergeOptions,
         now: float,
         leave: Collection[str],
+        settled: Settled,
     ) -> None:
         self.data = data
+        self.settled = settled
         self.rendering = rendering
         self.owners = owners
         self.options = options
@@ -105,15 +111,24 @@ class MergePass:
                 self._skip(
                     rendered, "id-taken", f'the id "{plan_id}" is taken by a plan that is not ours; rename it'
                 )
-            elif owner is None or not (
-                stands_exactly(plans[index], rendered.plan) and remembers(owner, rendered)
-            ):
+            elif owner is None or not self._is_settled(plans[index], rendered, owner):
                 self._update(self._writable(rendered), index, owner)
         absent = look_at_absent(self.rendering, owners, self.at, self.options, self.now, self._settled)
         for case in absent:
             if case.plan_id not in self.leave and case.plan_id not in self.twice:
                 self._handle_absent(case)
         return self._result(absent)
+
+    def _is_settled(self, plan: Mapping[str, Any], rendered: RenderedPlan, owner: Owner) -> bool:
+        """Whether a plan stands as it is rendered, and the record says so."""
+        plan_id = rendered.plan.id
+        known = self.settled.get(plan_id)
+        if known is not None and known[0] is plan and known[1] is rendered and known[2] is owner:
+            return True
+        if not (stands_exactly(plan, rendered.plan) and remembers(owner, rendered)):
+            return False
+        self.settled[plan_id] = plan, rendered, owner
+        return True
 
     def _settled(self, plan_id: str) -> bool:
         """Whether a plan is ours and will stand in the merged document."""

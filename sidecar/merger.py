@@ -11,6 +11,7 @@ from sidecar import backrest_config
 from sidecar.desired import Desired
 from sidecar.fingerprint import Fingerprint
 from sidecar.merge import merge_checked, plan_digest
+from sidecar.merge_pass import Settled
 from sidecar.merge_result import Merge, MergeOptions
 from sidecar.messages import PlansRendered
 from sidecar.protected import VERSION_LABEL, find_backrest
@@ -50,6 +51,7 @@ class Merger:
         self._rendered: Rendering | None = None
         self._tried: _Tried | None = None
         self._checked = Checked()
+        self._settled: Settled = {}
 
     def merge(
         self,
@@ -75,7 +77,11 @@ class Merger:
             return known
         rendering = self._render(view, state, wish)
         options = self._options(state, wish, raise_modno=raise_modno)
-        merge = merge_checked(data, rendering, state.owners, options, self._now(), self._checked)
+        if len(self._settled) > 2 * len(rendering.plans) + 100:
+            self._settled.clear()
+        merge = merge_checked(
+            data, rendering, state.owners, options, self._now(), self._checked, self._settled
+        )
         self._tried = _Tried(fingerprint, wish.rendering, rendering, state, merge)
         return merge
 

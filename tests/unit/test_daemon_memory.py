@@ -15,8 +15,10 @@ from sidecar.settings import resolve
 
 @pytest.fixture(autouse=True)
 def thawed() -> Iterator[None]:
+    before = gc.get_threshold()
     yield
     gc.unfreeze()
+    gc.set_threshold(*before)
 
 
 def test_what_the_first_pass_made_is_not_walked_by_later_collections(tmp_path: Path) -> None:
