@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from sidecar import backrest_config
@@ -26,11 +25,8 @@ from sidecar.messages import PlansRendered
 from sidecar.rendering import ConfigView, Owners
 from sidecar.settings import Settings
 from sidecar.state import Owed, Quarantined, State, StateUnusable, expecting, from_json, to_json
-from sidecar.state_store import FILE as STATE_FILE
-from sidecar.state_store import StateStore
+from sidecar.state_store import Known, StateStore
 from sidecar.store_errors import Changed, ConfigUnreadable, NotWritable
-
-_Mark = tuple[int, int, int, int]
 
 ATTEMPTS = 50
 """Fresh starts after another writer got in between, before giving up for this time. Each takes milliseconds."""
@@ -55,12 +51,12 @@ class Latest:
 
     Attributes:
         current: config.json.
-        state: The state that was written, and the mark of its file. Never one that was read: the renderer takes
-            a broken one for empty, and only the writer puts it aside.
+        state: The state that was saved. Never one that was read: the renderer takes a broken one for empty, and
+            only the writer puts it aside.
     """
 
     current: Current | None = None
-    state: tuple[_Mark | None, State] | None = None
+    state: Known | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +107,6 @@ class ConfigFile:
         directory = settings.state_path
         self.store = ConfigStore(settings.config, mode=settings.config_mode, state_dir=directory, clock=now)
         self._states = StateStore(directory, clock=now, read_only=read_only)
-        self._state_file = directory / STATE_FILE
-        self._state: tuple[_Mark | None, State] | None = None
         self._current: Current | None = None
         self._latest = latest or Latest()
         self._merger = Merger(settings, now)
@@ -173,21 +167,15 @@ class ConfigFile:
 
     def state(self) -> State:
         """Return the state as it is on the disk. Raises StateError."""
-        mark = _mark(self._state_file)
-        for known in (self._state, self._latest.state):
-            if known is not None and known[0] == mark and mark is not None:
-                self._state = known
-                return known[1]
-        state = self._states.load()
+        state = self._states.load(self._latest.state)
         if self._states.problem:
             self._say_once("state.unusable", self._states.problem)
-        self._state = (mark, state)
         return state
 
     def save(self, state: State) -> None:
         """Put the state on the disk. Raises StateError."""
         self._states.save(state)
-        self._state = self._latest.state = (_mark(self._state_file), state)
+        self._latest.state = self._states.known
 
     def update(self, change: Callable[[State], State]) -> State:
         """Change the state under the lock; return it. Raises StateError, LockError."""
@@ -351,14 +339,6 @@ def _after_payload(state: State, payload: Mapping[str, Any]) -> State:
     except StateUnusable:
         return state
     return replace(state, owners=said.owners, owed=said.owed or state.owed)
-
-
-def _mark(path: Path) -> _Mark | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 __all__ = ["ConfigFile", "Contended", "Current", "NotWritable", "Written"]

@@ -26,7 +26,7 @@ _Mark = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
+class Known:
     """What the file says, and by which status it is recognised as unchanged."""
 
     state: State
@@ -52,6 +52,7 @@ class StateStore:
 
     Attributes:
         problem: One sentence when :meth:`load` found a file that it could not use; else empty.
+        known: What was last read or saved.
     """
 
     def __init__(
@@ -62,12 +63,12 @@ class StateStore:
         self._clock = clock
         self._read_only = read_only
         self._fs = fs or Fs()
-        self._last: _Known | None = None
+        self.known: Known | None = None
 
-    def load(self) -> State:
+    def load(self, written: Known | None = None) -> State:
         """Return the state; a fresh one when there is none, or none that this version understands.
 
-        A file that is as we last saw it is not read again.
+        A file that is as we last saw it, or as ``written`` by another store of this process, is not read again.
 
         A file that is broken or of another version is kept as ``state.json.broken.<UTC time>`` and named in
         :attr:`problem`. Unknown fields of this version are carried along, so that a newer tool that only added
@@ -78,9 +79,12 @@ class StateStore:
         """
         self.problem = ""
         try:
-            if self._last is not None and self._mark() == self._last.mark:
-                return self._last.state
-            self._last = None
+            mark = self._mark()
+            for known in (self.known, written):
+                if known is not None and known.mark == mark:
+                    self.known = known
+                    return known.state
+            self.known = None
             raw, mark = self._read()
         except FileNotFoundError:
             return State()
@@ -93,7 +97,7 @@ class StateStore:
             return self._fresh(str(error))
         except orjson.JSONDecodeError as error:
             return self._fresh(f"it is not JSON ({error})")
-        self._last = _Known(state, raw, mark)
+        self.known = Known(state, raw, mark)
         return state
 
     def save(self, state: State) -> bool:
@@ -109,12 +113,12 @@ class StateStore:
         if self._read_only:
             raise StateError(f"{self.directory / FILE} is not written in a run that only reads.")
         try:
-            if self._last is not None and self._last.raw == data and self._mark() == self._last.mark:
+            if self.known is not None and self.known.raw == data and self._mark() == self.known.mark:
                 return False
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._last = _Known(state, data, self._write(data))
+            self.known = Known(state, data, self._write(data))
         except OSError as error:
-            self._last = None
+            self.known = None
             raise self._failed("written", error) from error
         return True
 
