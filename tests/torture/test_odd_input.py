@@ -39,14 +39,19 @@ def accepted(home: Path, documents: Iterable[bytes]) -> int:
     return count
 
 
+def tell(figures: Figures, found: dict[str, Any], folder: Path) -> None:
+    """Tell what was found, and on how many of its documents Backrest started, where there is one."""
+    documents = found.pop("documents")[:SAMPLE]
+    if os.environ.get("BACKREST_BIN"):
+        found["started_on"] = accepted(folder, documents)
+    figures(found)
+
+
 @pytest.mark.torture
 @pytest.mark.timeout(1200)
 def test_a_hundred_thousand_label_sets(figures: Figures, tmp_path: Path) -> None:
     found = label_rounds(100_000, seed=20260104)
-    documents = found.pop("documents")[:SAMPLE]
-    if os.environ.get("BACKREST_BIN"):
-        found["started_on"] = accepted(tmp_path, documents)
-    figures(found)
+    tell(figures, found, tmp_path)
     assert found["label_sets"] >= 100_000
 
 
@@ -54,8 +59,5 @@ def test_a_hundred_thousand_label_sets(figures: Figures, tmp_path: Path) -> None
 @pytest.mark.timeout(1200)
 def test_ten_thousand_config_files(figures: Figures, tmp_path: Path) -> None:
     found = config_rounds(10_000, seed=20260105)
-    documents = found.pop("documents")[:SAMPLE]
-    if os.environ.get("BACKREST_BIN"):
-        found["started_on"] = accepted(tmp_path, documents)
-    figures(found)
+    tell(figures, found, tmp_path)
     assert found["files"] == 10_000
