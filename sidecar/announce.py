@@ -35,6 +35,7 @@ class Announcer:
         self._faults: frozenset[str] = frozenset()
         self._blocked: frozenset[Blocked] = frozenset()
         self._notes: frozenset[str] = frozenset()
+        self._unread: frozenset[str] = frozenset()
         self._trouble = ""
         self._usable = False
         self._repo: tuple[str, str] | None = None
@@ -116,11 +117,20 @@ class Announcer:
                 log.error("plan.blocked", plan=blocked.plan_id, reason=blocked.reason)
         self._blocked = frozenset(merge.blocked)
 
-    def written(self, merge: Merge) -> None:
-        """A merge was put in place: name what it did to whose plan."""
+    def written(self, merge: Merge, *, unread: bool = False) -> None:
+        """A merge was put in place: name what it did to whose plan.
+
+        Args:
+            merge: What it gave.
+            unread: What it puts right may be nobody's edit: Backrest saved without having read our last write.
+        """
         for plan_id in merge.adopted:
             log.info("plan.adopted", plan=plan_id)
-        for reverted in merge.reverted:
+        if unread:
+            self._saved_unread(frozenset(reverted.plan_id for reverted in merge.reverted))
+        else:
+            self._unread = frozenset()
+        for reverted in () if unread else merge.reverted:
             log.warn(
                 "plan.reverted",
                 plan=reverted.plan_id,
@@ -143,6 +153,18 @@ class Announcer:
                     old=change.before.get("paths"),
                     new=change.after.get("paths"),
                 )
+
+    def _saved_unread(self, plans: frozenset[str]) -> None:
+        """Say once for each plan that Backrest saved over it without knowing it."""
+        if not plans <= self._unread:
+            log.warn(
+                "backrest.saved_unread",
+                plans=sorted(plans),
+                reason="Backrest saved config.json from its memory, without these plans as we had written them: it "
+                "reads the file only when it starts. They are written again, and run only after a restart",
+                advice="restart Backrest, or use --apply to have that done",
+            )
+        self._unread |= plans
 
     def would_write(self, before: dict[str, Any], merge: Merge, *, text: bool) -> None:
         """A dry run: show what a write would change, plan by plan, without secrets.

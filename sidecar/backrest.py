@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from sidecar.backrest_api import Operation
-from sidecar.backrest_idle import IdleLook, IdleState, IdleWatch, idle_report, next_firing, zones_of
+from sidecar.backrest_idle import IdleLook, IdleState, IdleWatch, idle_report, zones_of
 from sidecar.backrest_log import ConfigFault, config_error_in_log, cut_off_in_log, fatal_in_log
+from sidecar.backrest_queue import Operation
 from sidecar.engine_types import ContainerState, Process
 from sidecar.model import Container
 
@@ -33,7 +33,6 @@ __all__ = [
     "fatal_in_log",
     "idle_report",
     "locate",
-    "next_firing",
     "zones_of",
 ]
 
@@ -203,7 +202,8 @@ class UpWatch:
         if not state.running:
             return Failed("exited", f"Backrest exited with code {state.exit_code}")
         if state.started_at != first.started_at:
-            return Failed("restarted", "Backrest was restarted by somebody else right after its start")
+            # By somebody else, who did no harm: it reads the same file. It is up when this start holds.
+            self._first, self._started = state, now
         left = self._started + UP_AFTER - now
         if left > 0:
             return Pending(left, "Backrest has just started")

@@ -37,6 +37,8 @@ STOP_SLACK = 30.0
 """Seconds that a stop, a write and a start of Backrest may take beyond ``--restart-timeout``."""
 API_SLACK = 210.0
 """Seconds that an apply through a slow API may take: a few calls of 10 s, again after each conflict."""
+ROOT_WAIT = 30.0
+"""Seconds for which the watch of files waits for an engine to say where its root is."""
 
 log = get_logger(__name__)
 
@@ -133,6 +135,7 @@ class Daemon:
                     patient=True,
                     cut_off=lambda: self._cut_off.offer(HooksCutOff(time.monotonic())),
                     latest=self._latest,
+                    board=self._board,
                 )
             return self._parts
 
@@ -230,14 +233,27 @@ class Daemon:
         filesystem.run(
             ctx,
             config=self._settings.config,
-            volumes=self._volumes(),
+            volumes=self._volumes(ctx),
             inbox=self._looks,
             volumes_changed=self._engine.invalidate_volumes,
         )
 
-    def _volumes(self) -> Path | None:
-        root = self._settings.docker_root or DEFAULT_DOCKER_ROOT
-        return None if self._settings.replay else Path(root) / "volumes"
+    def _volumes(self, ctx: Context) -> Path | None:
+        """Return where volumes come and go: below ``--docker-root``, else where the engine says that it is."""
+        settings = self._settings
+        if settings.replay:
+            return None
+        root = settings.docker_root or ""
+        until = time.monotonic() + ROOT_WAIT
+        while not root:
+            ctx.beat(ROOT_WAIT * 3)
+            try:
+                root = self._engine.info().docker_root or DEFAULT_DOCKER_ROOT
+            except EngineError as error:
+                # Without an engine nothing is to be rendered either; one that forbids the question will not tell.
+                if error.kind != "unreachable" or time.monotonic() >= until or ctx.stop.wait(2.0):
+                    root = DEFAULT_DOCKER_ROOT
+        return Path(root) / "volumes"
 
 
 def daemon(settings: Settings) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 
 from sidecar.backrest import (
@@ -20,8 +20,12 @@ from sidecar.backrest import (
     cut_off_operations,
     fatal_in_log,
 )
-from sidecar.backrest_api import BackrestApi
+from sidecar.backrest_idle import zones_of
+from sidecar.backrest_link import BackrestLink
 from sidecar.backrest_log import ConfigFault
+from sidecar.backrest_queue import Operation
+from sidecar.backrest_starved import starved_plans
+from sidecar.backrest_tasks import LINES, tasks_in_log
 from sidecar.config_file import ConfigFile, Written
 from sidecar.engine_errors import EngineError
 from sidecar.engine_types import ContainerState
@@ -33,6 +37,9 @@ from sidecar.state import Quarantined, State, StoppedBackrest
 RAN_WELL = 60.0
 """Seconds that Backrest must have run before our stop for a failed start to be blamed on our plans, unless its log
 names one of them."""
+
+PLANNED = 3.0
+"""Seconds after its start by which Backrest has planned its tasks."""
 
 log = get_logger(__name__)
 
@@ -68,7 +75,7 @@ class RestartCycle:
         file: ConfigFile,
         engine: BackrestEngine,
         *,
-        api: Callable[[], BackrestApi] | None,
+        link: BackrestLink | None,
         clock: Callable[[], float],
         now: Callable[[], float],
         cut_off: Callable[[], object],
@@ -76,7 +83,7 @@ class RestartCycle:
         self._settings = settings
         self._file = file
         self._engine = engine
-        self._api = api
+        self._link = link
         self._clock = clock
         self._now = now
         self._cut_off = cut_off
@@ -121,12 +128,20 @@ class RestartCycle:
         self._file.update(lambda state: replace(state, stopped=None))
         return started
 
-    def run(self, container: ContainerState, write: Callable[[], Written], *, well: bool) -> Waits:
+    def run(
+        self,
+        container: ContainerState,
+        write: Callable[[], Written],
+        operations: Sequence[Operation] | None = None,
+        *,
+        well: bool,
+    ) -> Waits:
         """Stop the container, write, start it, and wait until it is up.
 
         Args:
             container: Backrest's container as it is now.
             write: Merges into the file and writes it.
+            operations: What Backrest does and has in its queue; None when nobody tells.
             well: Whether it ran; False for one that was between two attempts of its restart policy.
 
         Raises:
@@ -145,6 +160,7 @@ class RestartCycle:
         self._report_cut_off(container, started)
         if seen is None:
             self._file.update(lambda state: replace(state, owed=None))
+            self._make_up(container, operations, stopped_at, started)
             log.info("backrest.restart", container=container.name, seconds=round(self._now() - stopped_at, 3))
             return Restarted(written, restarted=True)
         said = self._engine.logs(container.id, since=math.floor(started) - 1, tail=400)
@@ -183,12 +199,13 @@ class RestartCycle:
 
     def _up(self, container: ContainerState) -> Generator[float, None, Failed | None]:
         """Wait until Backrest is up; return why it is not."""
-        api = self._api
+        # A URL that did not answer before the stop says nothing after the start: a wrong one never answers.
+        link = self._link if self._link is not None and self._link.answered else None
         watch = UpWatch(
             self._engine,
             container.id,
             started=self._clock(),
-            answers=(lambda: api().answers()) if api is not None else None,
+            answers=(lambda: link.api().answers()) if link is not None else None,
         )
         while True:
             try:
@@ -217,6 +234,52 @@ class RestartCycle:
                 reason="the restart cut running operations off; what their hooks had stopped is started now",
             )
             self._cut_off()
+
+    def _make_up(
+        self,
+        container: ContainerState,
+        before: Sequence[Operation] | None,
+        stopped: float,
+        started: float,
+    ) -> None:
+        """Run the backups that the restart has cost; where the API cannot be used, name them."""
+        try:
+            config = self._file.current().data
+        except self._file.Unusable:
+            return
+        after = self._link.operations() if self._link is not None else None
+        if after is None:
+            after = self._logged(container, started)
+        plans = starved_plans(
+            before, after, config, zones_of(container), stopped=stopped, planned=started + PLANNED
+        )
+        if not plans:
+            return
+        if self._link is not None and self._link.usable:
+            begun, failed = self._link.back_up(plans)
+            if begun:
+                log.warn(
+                    "backrest.made_up",
+                    plans=begun,
+                    reason="they ran or were due when Backrest was restarted; they run now",
+                )
+            plans = failed
+        if plans:
+            log.error(
+                "backrest.starved",
+                plans=plans,
+                reason="they ran or were due when Backrest was restarted, and have not run since",
+                advice="run them in Backrest; with --backrest-url that is done for you",
+            )
+
+    def _logged(self, container: ContainerState, started: float) -> tuple[Operation, ...] | None:
+        """Return what Backrest's log since its start tells of its queue; None when it tells nothing."""
+        try:
+            text = self._engine.logs(container.id, since=math.floor(started) - 1, tail=LINES)
+        except EngineError:
+            return None
+        found = tasks_in_log(text, self._now())
+        return found.operations if found is not None else None
 
     def _roll_back(
         self, container: ContainerState, written: Written, before: bytes, fault: ConfigFault

@@ -13,7 +13,6 @@ import pytest
 from sidecar.backrest import (
     IdleWatch,
     idle_report,
-    next_firing,
     zones_of,
 )
 from sidecar.backrest_api import Operation
@@ -79,53 +78,6 @@ def test_arguments_are_never_shown() -> None:
 
 def test_a_circle_of_parents_ends() -> None:
     assert idle_report([Process(1, 2, "/backrest"), Process(2, 1, "sh")]).busy == ()
-
-
-# --- next_firing
-
-
-def scheduled(**fields: Any) -> dict[str, Any]:
-    return {"plans": [{"id": "p1", "schedule": fields}]}
-
-
-def repo(policy: str, cron: str) -> dict[str, Any]:
-    return {"repos": [{"id": "r", policy: {"schedule": {"cron": cron}}}]}
-
-
-def later(minutes: int) -> dt.datetime:
-    return NOW + dt.timedelta(minutes=minutes)
-
-
-@pytest.mark.parametrize(
-    ("config", "zone", "at"),
-    [
-        (scheduled(cron="30 1 * * *"), dt.UTC, later(30)),
-        (scheduled(cron="30 1 * * *", clock="CLOCK_UTC"), ZoneInfo("Asia/Tokyo"), later(15 * 60 + 30)),
-        (scheduled(cron="30 2 * * *"), ZoneInfo("Europe/Berlin"), later(30)),
-        (scheduled(maxFrequencyHours=1), dt.UTC, None),
-        (scheduled(disabled=True), dt.UTC, None),
-        (scheduled(cron="*/0 * * * *"), dt.UTC, None),
-        (scheduled(cron=7), dt.UTC, None),
-        ({"plans": [{"id": "p1"}, None, 3], "repos": {}}, dt.UTC, None),
-        ({}, dt.UTC, None),
-        (repo("prunePolicy", "5 1 * * *"), dt.UTC, later(5)),
-        (repo("check_policy", "6 1 * * *"), dt.UTC, later(6)),
-        (repo("forgetPolicy", "7 1 * * *"), dt.UTC, later(7)),
-    ],
-)  # fmt: skip
-def test_next_firing(config: dict[str, Any], zone: dt.tzinfo, at: dt.datetime | None) -> None:
-    firing = next_firing(config, NOW, zone)
-    assert (firing.at if firing else None) == at
-
-
-def test_the_earliest_counts_and_is_named() -> None:
-    config = {
-        **scheduled(cron="0 3 * * *"),
-        "repos": [{"id": "r", "prunePolicy": {"schedule": {"cron": "0 2 * * *"}}}],
-    }
-    firing = next_firing(config, NOW, dt.UTC)
-    assert firing is not None
-    assert firing.what == "the prune of repo 'r'"
 
 
 def test_zones() -> None:

@@ -209,7 +209,7 @@ def another(stage: Stage, *, wait: Callable[[float], bool] | None = lambda _: Tr
         stage.settings,
         file,
         stage.backrest,
-        api=None,
+        link=None,
         clock=stage.clock,
         now=stage.clock.wall,
         cut_off=lambda: None,
