@@ -10,7 +10,9 @@ from sidecar.status import StatusBoard
 
 log = get_logger(__name__)
 
-_ADVICE = "see --backrest-url; until it answers, --apply-mode auto restarts Backrest and judges it by its container"
+_ADVICE = (
+    "see --backrest-url; until it answers, --apply-mode auto restarts Backrest and judges it by its container"
+)
 _DENIED = (
     "give --backrest-username and --backrest-password-file; until then --apply-mode auto restarts Backrest"
 )

@@ -197,7 +197,9 @@ def _metrics(facts: Facts, workers: Sequence[WorkerFacts]) -> Iterator[Metric]:
         "waiting_applies", "1 while plans wait until Backrest may be told of them.", int(waiting is not None)
     )
     yield from gauge(
-        "waiting_since_timestamp_seconds", "Since when they wait.", _wall(waiting and waiting.since)
+        "waiting_since_timestamp_seconds",
+        "Since when they wait.",
+        _wall(waiting.since if waiting is not None else None),
     )
     yield from gauge(
         "waiting_overdue",

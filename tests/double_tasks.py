@@ -124,11 +124,19 @@ class Tasks:
             self._restic.symlink_to(sys.executable)
 
     def backup(self, repo: Json, plan: Json) -> str:
-        """Run one backup with its hooks; return what is wrong, or empty."""
+        """Run one backup with its hooks; return what is wrong, or empty. It logs its end as from v1.10 on."""
+        wrong = self._backup(repo, plan)
+        if wrong:
+            self._log("ERROR", f"{_name(plan)}\ttask failed", error=wrong)
+        else:
+            self._log("INFO", "running task", task=f'index snapshots for repo "{repo["id"]}"')
+        return wrong
+
+    def _backup(self, repo: Json, plan: Json) -> str:
         with self._one:
             fields = {"planId": plan["id"], "repoId": repo["id"]}
             operation = self._oplog.add("STATUS_INPROGRESS", "operationBackup", time.time(), **fields)
-            self._log("INFO", "running task", task=f"backup for plan {plan['id']!r}")
+            self._log("INFO", "running task", task=_name(plan))
             try:
                 self._hooks(repo, plan, operation, ["CONDITION_SNAPSHOT_START"])
             except Halted as halted:
@@ -210,3 +218,7 @@ class Tasks:
         self._oplog.end(operation, "STATUS_ERROR" if done.returncode else "STATUS_SUCCESS")
         if done.returncode and hook.get("onError", "") in _HALTING:
             raise Halted(hook["onError"])
+
+
+def _name(plan: Json) -> str:
+    return f'backup for plan "{plan["id"]}"'
