@@ -133,25 +133,6 @@ class BackrestApi:
         """Return the operations that run now, hooks included."""
         return tuple(op for op in self.operations() if op.status == "inprogress")
 
-    def back_up(self, plan_id: str, patience: float = 5.0) -> None:
-        """Have a plan's backup run now, or as soon as the queue lets it.
-
-        The call would last until it has run; Backrest goes on without us (backrest: internal/api/
-        backresthandler.go:523-536), so we stay only until the operation stands in its log.
-
-        Raises:
-            BackrestApiError: It was not taken.
-        """
-        known = {op.id for op in self.operations()}
-        try:
-            self._http.call("Backup", {"value": plan_id}, patience)
-        except ApiUnreachable:
-            if not any(
-                op.kind == "backup" and op.plan_id == plan_id and op.id not in known
-                for op in self.operations()
-            ):
-                raise
-
     def answers(self) -> bool:
         """Return whether Backrest is up: it answers, even if it wants other credentials."""
         try:

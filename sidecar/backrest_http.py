@@ -104,17 +104,9 @@ class BackrestHttp:
     def __repr__(self) -> str:
         return f"BackrestHttp({self.where!r})"
 
-    def call(self, method: str, body: Mapping[str, Any], timeout: float | None = None) -> dict[str, Any]:
-        """Return the answer of ``method``, a JSON object that survives a round trip unchanged.
-
-        Args:
-            method: Its name.
-            body: What it takes.
-            timeout: Seconds, where they are not those of every call.
-        """
-        status, raw = self._post(
-            f"{self._path}/v1.Backrest/{method}", json.dumps(body).encode("ascii"), timeout or self._timeout
-        )
+    def call(self, method: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the answer of ``method``, a JSON object that survives a round trip unchanged."""
+        status, raw = self._post(f"{self._path}/v1.Backrest/{method}", json.dumps(body).encode("ascii"))
         if status in {401, 403}:
             raise ApiDenied(
                 f"Backrest at {self.where} refuses the credentials: give the user and password of a Backrest user"
@@ -151,18 +143,20 @@ class BackrestHttp:
         named = f"code {code}" if code.replace("_", "").isalpha() else f"status {status}"
         return UnexpectedReply(f"Backrest at {self.where} failed at {method} ({named}): see Backrest's log")
 
-    def _post(self, path: str, body: bytes, timeout: float) -> tuple[int, bytes]:
+    def _post(self, path: str, body: bytes) -> tuple[int, bytes]:
         """Return status and body of one POST, within the timeout as a whole."""
         import http.client
         import ssl
 
-        deadline = self._clock() + timeout
+        deadline = self._clock() + self._timeout
         connection: http.client.HTTPConnection
         if self._https:
             context = ssl.create_default_context()
-            connection = http.client.HTTPSConnection(self._host, self._port, timeout=timeout, context=context)
+            connection = http.client.HTTPSConnection(
+                self._host, self._port, timeout=self._timeout, context=context
+            )
         else:
-            connection = http.client.HTTPConnection(self._host, self._port, timeout=timeout)
+            connection = http.client.HTTPConnection(self._host, self._port, timeout=self._timeout)
         headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
         if self._authorization:
             headers["Authorization"] = self._authorization
@@ -172,7 +166,7 @@ class BackrestHttp:
             response = connection.getresponse()
             return response.status, self._read(response, sock, deadline)
         except TimeoutError:
-            raise ApiUnreachable(f"Backrest at {self.where} did not answer in {timeout:g} s") from None
+            raise ApiUnreachable(f"Backrest at {self.where} did not answer in {self._timeout:g} s") from None
         except ssl.SSLError as error:
             raise ApiUnreachable(
                 f"TLS with Backrest at {self.where} failed: {error.reason or 'see its log'}"
