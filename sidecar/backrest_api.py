@@ -28,6 +28,7 @@ from sidecar.backrest_http import (
     UnexpectedReply,
 )
 from sidecar.backrest_log import CUT_OFF_MESSAGE
+from sidecar.backrest_queue import Operation
 
 __all__ = [
     "ApiApplied",
@@ -50,32 +51,11 @@ LAST_OPERATIONS = 1000
 internal/oplog/sqlitestore/sqlitestore.go:292). One operation runs at a time, so what runs stands behind the pending
 ones, a few for each plan and repo."""
 
+RETRY_MESSAGE = "waiting for retry"
+"""How the message of an operation begins whose hook asked for a retry (backrest:
+internal/orchestrator/orchestrator.go, retryTask). Its start is that of the run before."""
+
 Config = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """One operation of Backrest's log.
-
-    Attributes:
-        id: Backrest's number for it.
-        kind: ``backup``, ``runHook``, ``forget``, ``prune``, ``check``, …; empty when unknown.
-        status: ``pending``, ``inprogress``, ``success``, ``warning``, ``error``, …
-        plan_id: Its plan; ``_system_`` for a repo's own.
-        repo_id: Its repo.
-        start: Unix time in seconds when it began; for a pending one when it is to begin.
-        end: Unix time in seconds of its end, 0 while it has none.
-        cut_off: Backrest found it unfinished at a start.
-    """
-
-    id: int
-    kind: str
-    status: str
-    plan_id: str = ""
-    repo_id: str = ""
-    start: float = 0.0
-    end: float = 0.0
-    cut_off: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,6 +255,8 @@ def _operation(entry: Mapping[str, Any]) -> Operation:
         start=_int64(entry.get("unixTimeStartMs")) / 1000,
         end=_int64(entry.get("unixTimeEndMs")) / 1000,
         cut_off=entry.get("displayMessage") == CUT_OFF_MESSAGE,
+        retrying=status == "STATUS_PENDING"
+        and str(entry.get("displayMessage", "")).startswith(RETRY_MESSAGE),
     )
 
 
