@@ -55,6 +55,12 @@ RETRY_MESSAGE = "waiting for retry"
 """How the message of an operation begins whose hook asked for a retry (backrest:
 internal/orchestrator/orchestrator.go, retryTask). Its start is that of the run before."""
 
+BACKUP_TIMEOUT = 1.0
+"""Seconds that a call of Backup is waited for. It ends with the backup, which goes on though nobody waits."""
+
+PLAN_OPERATIONS = 100
+"""Operations of one plan that are looked at: its next run, its last ones, and what ran with them."""
+
 Config = dict[str, Any]
 
 
@@ -95,6 +101,7 @@ class BackrestApi:
 
     def __init__(self, url: str, username: str = "", password: str = "", timeout: float = 10.0) -> None:
         self._http = BackrestHttp(url, username, password, timeout)
+        self._hasty = BackrestHttp(url, username, password, min(timeout, BACKUP_TIMEOUT))
         self.where = self._http.where
 
     def get_config(self) -> Config:
@@ -113,13 +120,18 @@ class BackrestApi:
         """
         return self._http.call("SetConfig", config)
 
-    def operations(self, last: int = LAST_OPERATIONS) -> tuple[Operation, ...]:
+    def operations(self, last: int = LAST_OPERATIONS, plan: str = "") -> tuple[Operation, ...]:
         """Return the ``last`` operations by start, pending ones included, sorted by id.
 
         Those of other instances, which this Backrest only shows (backrest: proto/v1/operations.proto:33-34), are left
         out: whether they run says nothing about this one.
+
+        Args:
+            last: How many at most.
+            plan: Id of the plan whose operations are asked for; empty for all.
         """
-        reply = self._http.call("GetOperations", {"selector": {}, "lastN": str(last)})
+        selector = {"planId": plan} if plan else {}
+        reply = self._http.call("GetOperations", {"selector": selector, "lastN": str(last)})
         found = reply.get("operations", [])
         if not isinstance(found, list):
             raise UnexpectedReply(f"Backrest at {self.where} answered with no list of operations")
@@ -127,6 +139,31 @@ class BackrestApi:
             _operation(entry)
             for entry in found
             if isinstance(entry, dict) and not entry.get("originalInstanceKeyid")
+        )
+
+    def back_up(self, plan: str) -> Operation:
+        """Have Backrest run a plan's backup; return its operation once it stands in the queue, runs, or has run.
+
+        Backrest answers when the backup has ended, and goes on with it though nobody waits for the answer (backrest:
+        internal/api/backresthandler.go:513-536; measured on 1.8.1, 1.10.1, 1.12.1 and 1.14.1). So this waits for
+        :data:`BACKUP_TIMEOUT` at most and then asks the log.
+
+        Raises:
+            BackrestApiError: It has not begun: nobody answers, or there is no such plan.
+        """
+        before = max((op.id for op in self.operations(PLAN_OPERATIONS, plan)), default=0)
+        failure: BackrestApiError | None = None
+        try:
+            self._hasty.call("Backup", {"value": plan})
+        except ApiDenied:
+            raise
+        except BackrestApiError as error:
+            failure = error
+        for op in self.operations(PLAN_OPERATIONS, plan):
+            if op.kind == "backup" and op.id > before:
+                return op
+        raise failure or UnexpectedReply(
+            f"Backrest at {self.where} has no backup of plan {plan!r} in its log"
         )
 
     def operations_in_progress(self) -> tuple[Operation, ...]:

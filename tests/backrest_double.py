@@ -195,7 +195,7 @@ class Double:
         asked = json.loads(body)
         if "selector" not in asked:
             raise ApiError("unknown", "empty selector")
-        found = self.oplog.last(int(asked.get("lastN", 0)))
+        found = self.oplog.last(int(asked.get("lastN", 0)), asked["selector"].get("planId", ""))
         return {"operations": found} if found else {}
 
     def _backup(self, body: bytes) -> Json:

@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,7 @@ class Oplog:
         self._operations: list[Json] = []
         if self._file.exists():
             self._operations = json.loads(self._file.read_bytes() or b"[]")
+        self._number = max((int(operation["id"]) for operation in self._operations), default=0)
         self.incomplete = 0
         for operation in self._operations:
             if operation["status"] == "STATUS_INPROGRESS":
@@ -62,7 +63,7 @@ class Oplog:
     def add(self, status: str, kind: str, start: float, **fields: Any) -> Json:
         """Add an operation and return it; ``kind`` is e.g. ``operationBackup``."""
         with self._lock:
-            number = 1 + max((int(operation["id"]) for operation in self._operations), default=0)
+            number = self._number = self._number + 1  # never used twice, also of what was deleted
             operation = {"id": str(number), "flowId": str(number), kind: {}, **fields, "status": status}
             operation["unixTimeStartMs"] = str(int(start * 1000))
             self._operations.append(operation)
@@ -77,10 +78,11 @@ class Oplog:
                 operation["displayMessage"] = message
             self._store()
 
-    def last(self, number: int) -> list[Json]:
-        """Return the operations that start last, or all for 0, sorted by id."""
+    def last(self, number: int, plan: str = "") -> list[Json]:
+        """Return the operations that start last, of one plan where given, or all for 0, sorted by id."""
         with self._lock:
-            found = sorted(self._operations, key=lambda o: int(o["unixTimeStartMs"]), reverse=True)
+            asked = [o for o in self._operations if plan in ("", o.get("planId"))]
+            found = sorted(asked, key=lambda o: int(o["unixTimeStartMs"]), reverse=True)
             found = json.loads(json.dumps(found[:number] if number else found))
         return sorted(found, key=lambda o: int(o["id"]))
 
@@ -91,11 +93,32 @@ class Oplog:
             self._operations = [o for o in self._operations if o["status"] != "STATUS_PENDING"]
             self._store()
         for plan in config.get("plans", []):
-            cron = plan.get("schedule", {}).get("cron")
-            at = next_time(cron, now) if cron else None
+            at = self._next(plan["id"], plan.get("schedule", {}), now)
             if at is not None:
                 fields = {"planId": plan["id"], "repoId": plan["repo"]}
                 self.add("STATUS_PENDING", "operationBackup", at.timestamp(), **fields)
+
+    def begin(self, operation: Json) -> bool:
+        """Begin an operation that waited; return whether it was still there."""
+        with self._lock:
+            if operation not in self._operations:
+                return False
+            operation.update(status="STATUS_INPROGRESS", unixTimeStartMs=str(int(time.time() * 1000)))
+            self._store()
+            return True
+
+    def _next(self, plan: str, schedule: Json, now: datetime) -> datetime | None:
+        """Return when a plan runs next (backrest: internal/protoutil/schedule.go:33-65)."""
+        if schedule.get("cron"):
+            return next_time(schedule["cron"], now)
+        hours = schedule.get("maxFrequencyHours", 24 * schedule.get("maxFrequencyDays", 0))
+        if not hours:
+            return None
+        ended = [int(o.get("unixTimeEndMs", 0)) for o in self._operations if o.get("planId") == plan]
+        last = max(ended, default=0)
+        if schedule.get("clock") == "CLOCK_LAST_RUN_TIME" and last:
+            now = datetime.fromtimestamp(last / 1000)  # noqa: DTZ006 - the local zone, too
+        return now + timedelta(hours=hours)
 
     def _store(self) -> None:
         temporary = self._file.with_suffix(".tmp")
@@ -124,39 +147,50 @@ class Tasks:
             self._restic.symlink_to(sys.executable)
 
     def backup(self, repo: Json, plan: Json) -> str:
-        """Run one backup with its hooks; return what is wrong, or empty. It logs its end as from v1.10 on."""
-        wrong = self._backup(repo, plan)
+        """Run one backup with its hooks, when those before it have run; return what is wrong, or empty.
+
+        One that a change of the config takes out of the queue is never heard of again, nor is its caller answered.
+        """
+        fields = {"planId": plan["id"], "repoId": repo["id"]}
+        operation = self._oplog.add("STATUS_PENDING", "operationBackup", time.time(), **fields)
+        with self._one:
+            begun = self._oplog.begin(operation)
+            if begun:
+                wrong = self._run(repo, plan, operation)
+                self._say_end(repo, plan, wrong)
+                return wrong
+        self._cancelled.wait()
+        return "shutting down"
+
+    def _run(self, repo: Json, plan: Json, operation: Json) -> str:
+        self._log("INFO", "running task", task=_name(plan))
+        try:
+            self._hooks(repo, plan, operation, ["CONDITION_SNAPSHOT_START"])
+        except Halted as halted:
+            status = "STATUS_USER_CANCELLED" if str(halted) == "ON_ERROR_CANCEL" else "STATUS_ERROR"
+            self._quietly(repo, plan, operation, ["CONDITION_ANY_ERROR", "CONDITION_SNAPSHOT_ERROR"])
+            self._oplog.end(operation, status, "snapshot start hook failed")
+            return "snapshot start hook: failed"
+        failed = self._restic_runs()
+        if failed:
+            events = ["CONDITION_SNAPSHOT_ERROR", "CONDITION_ANY_ERROR", "CONDITION_SNAPSHOT_END"]
+            self._quietly(repo, plan, operation, events)
+            self._oplog.end(operation, "STATUS_ERROR", "failed to backup")
+            return "failed to backup"
+        try:
+            self._hooks(repo, plan, operation, ["CONDITION_SNAPSHOT_SUCCESS", "CONDITION_SNAPSHOT_END"])
+        except Halted:
+            self._oplog.end(operation, "STATUS_ERROR", "snapshot end hook failed")
+            return "snapshot end hook: failed"
+        self._oplog.end(operation, "STATUS_SUCCESS")
+        return ""
+
+    def _say_end(self, repo: Json, plan: Json, wrong: str) -> None:
+        """Log the end as from v1.10 on: a failure as such, a success by what comes next."""
         if wrong:
             self._log("ERROR", f"{_name(plan)}\ttask failed", error=wrong)
         else:
             self._log("INFO", "running task", task=f'index snapshots for repo "{repo["id"]}"')
-        return wrong
-
-    def _backup(self, repo: Json, plan: Json) -> str:
-        with self._one:
-            fields = {"planId": plan["id"], "repoId": repo["id"]}
-            operation = self._oplog.add("STATUS_INPROGRESS", "operationBackup", time.time(), **fields)
-            self._log("INFO", "running task", task=_name(plan))
-            try:
-                self._hooks(repo, plan, operation, ["CONDITION_SNAPSHOT_START"])
-            except Halted as halted:
-                status = "STATUS_USER_CANCELLED" if str(halted) == "ON_ERROR_CANCEL" else "STATUS_ERROR"
-                self._quietly(repo, plan, operation, ["CONDITION_ANY_ERROR", "CONDITION_SNAPSHOT_ERROR"])
-                self._oplog.end(operation, status, "snapshot start hook failed")
-                return "snapshot start hook: failed"
-            failed = self._restic_runs()
-            if failed:
-                events = ["CONDITION_SNAPSHOT_ERROR", "CONDITION_ANY_ERROR", "CONDITION_SNAPSHOT_END"]
-                self._quietly(repo, plan, operation, events)
-                self._oplog.end(operation, "STATUS_ERROR", "failed to backup")
-                return "failed to backup"
-            try:
-                self._hooks(repo, plan, operation, ["CONDITION_SNAPSHOT_SUCCESS", "CONDITION_SNAPSHOT_END"])
-            except Halted:
-                self._oplog.end(operation, "STATUS_ERROR", "snapshot end hook failed")
-                return "snapshot end hook: failed"
-            self._oplog.end(operation, "STATUS_SUCCESS")
-            return ""
 
     def cancel(self) -> None:
         """End the running backup as a graceful stop does; its hooks still run."""

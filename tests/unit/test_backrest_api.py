@@ -187,3 +187,27 @@ def test_what_could_not_be_sent_back_unchanged_is_refused(raw: bytes, why: str) 
 def test_what_can_be_sent_back_is_taken() -> None:
     raw = b'{"a":[18446744073709551615,-9223372036854775808,0.1,1e-7,"\\u00e9",null,true,{}]}'
     assert json.loads(json.dumps(strict_json(raw))) == json.loads(raw)
+
+
+def test_a_backup_is_asked_for_and_not_waited_for(
+    api: BackrestApi, double: Double, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sidecar.backrest_api.BACKUP_TIMEOUT", 0.3)
+    api = BackrestApi(double.url)
+    double.tasks.seconds = 1.5
+    first, second = api.back_up("p1"), api.back_up("p1")
+    assert (first.status, first.plan_id) == ("inprogress", "p1")
+    assert (second.id, second.status) == (first.id + 1, "pending")
+    double.tasks.cancel()
+
+
+def test_a_backup_that_has_ended_or_failed_at_once_has_run(api: BackrestApi, double: Double) -> None:
+    assert api.back_up("p1").status == "success"
+    double.tasks.fail = True
+    assert api.back_up("p1").status == "error"
+
+
+def test_a_backup_that_cannot_begin_says_why(api: BackrestApi) -> None:
+    api.back_up("p1")
+    with pytest.raises(BackrestApiError, match="not_found"):
+        api.back_up("p2")

@@ -41,13 +41,14 @@ class Api(BackrestApi):
             raise self.error
         return {}
 
-    def operations(self, last: int = 1000) -> tuple[Operation, ...]:
+    def operations(self, last: int = 1000, plan: str = "") -> tuple[Operation, ...]:
         self.get_config()
         return tuple(self.listed)
 
-    def back_up(self, plan_id: str, patience: float = 5.0) -> None:
+    def back_up(self, plan: str) -> Operation:
         self.get_config()
-        self.begun.append(plan_id)
+        self.begun.append(plan)
+        return Operation(9, "backup", "inprogress", plan)
 
 
 @pytest.fixture
