@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from sidecar.backrest_api import ApiDenied, BackrestApi, BackrestApiError, Operation
 from sidecar.log import get_logger
@@ -62,23 +62,14 @@ class BackrestLink:
         self._note(None)
         return found
 
-    def back_up(self, plans: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Have Backrest run the backups of these plans, one after the other.
-
-        Returns:
-            The plans that it has taken into its queue, and those that it has not.
-        """
-        begun: list[str] = []
-        failed: list[str] = []
-        for plan in plans:
-            try:
-                self.api().back_up(plan)
-            except BackrestApiError as error:
-                log.warn("backrest.backup_refused", plan=plan, reason=str(error))
-                failed.append(plan)
-            else:
-                begun.append(plan)
-        return tuple(begun), tuple(failed)
+    def back_up(self, plan: str) -> bool:
+        """Have Backrest run this plan's backup; return whether it has taken it into its queue."""
+        try:
+            self.api().back_up(plan)
+        except BackrestApiError as error:
+            log.warn("backrest.backup_refused", plan=plan, reason=str(error))
+            return False
+        return True
 
     def _note(self, error: BackrestApiError | None) -> None:
         said = str(error) if error is not None else ""

@@ -160,7 +160,7 @@ class RestartCycle:
         self._report_cut_off(container, started)
         if seen is None:
             self._file.update(lambda state: replace(state, owed=None))
-            self._make_up(container, operations, stopped_at, started)
+            yield from self._make_up(container, operations, stopped_at, started)
             log.info("backrest.restart", container=container.name, seconds=round(self._now() - stopped_at, 3))
             return Restarted(written, restarted=True)
         said = self._engine.logs(container.id, since=math.floor(started) - 1, tail=400)
@@ -241,7 +241,7 @@ class RestartCycle:
         before: Sequence[Operation] | None,
         stopped: float,
         started: float,
-    ) -> None:
+    ) -> Generator[float, None, None]:
         """Run the backups that the restart has cost; where the API cannot be used, name them."""
         try:
             config = self._file.current().data
@@ -255,22 +255,15 @@ class RestartCycle:
         )
         if not plans:
             return
-        if self._link is not None and self._link.usable:
-            begun, failed = self._link.back_up(plans)
-            if begun:
-                log.warn(
-                    "backrest.made_up",
-                    plans=begun,
-                    reason="they ran or were due when Backrest was restarted; they run now",
-                )
-            plans = failed
-        if plans:
-            log.error(
-                "backrest.starved",
-                plans=plans,
-                reason="they ran or were due when Backrest was restarted, and have not run since",
-                advice="run them in Backrest; with --backrest-url that is done for you",
-            )
+        link = self._link if self._link is not None and self._link.usable else None
+        begun: list[str] = []
+        try:
+            for plan in plans if link is not None else ():
+                if link is not None and link.back_up(plan):
+                    begun.append(plan)
+                yield self._clock()
+        finally:  # also when we are told to stop in between
+            _say_starved(begun, [plan for plan in plans if plan not in begun])
 
     def _logged(self, container: ContainerState, started: float) -> tuple[Operation, ...] | None:
         """Return what Backrest's log since its start tells of its queue; None when it tells nothing."""
@@ -313,6 +306,23 @@ class RestartCycle:
             self._file.update(lambda state: replace(state, owed=None))
             return Restarted(written, restarted=True, refused=fault.message, guilty=names)
         return Restarted(written, restarted=True, owed=seen.reason, refused=fault.message, guilty=names)
+
+
+def _say_starved(begun: Sequence[str], left: Sequence[str]) -> None:
+    """Say what became of backups that a restart has cost: run now, or not."""
+    if begun:
+        log.warn(
+            "backrest.made_up",
+            plans=begun,
+            reason="they ran or were due when Backrest was restarted; they run now",
+        )
+    if left:
+        log.error(
+            "backrest.starved",
+            plans=left,
+            reason="they ran or were due when Backrest was restarted, and have not run since",
+            advice="run them in Backrest; with --backrest-url that is done for you",
+        )
 
 
 def _is_ours(fault: ConfigFault, written: Written, ran_for: float) -> bool:

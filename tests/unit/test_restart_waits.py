@@ -320,7 +320,7 @@ def test_without_the_api_it_is_named(tmp_path: Path, caplog: pytest.LogCaptureFi
     stage.run(longest=120)
     assert stage.backrest.calls == ["stop", "start"]
     starved = [record.__dict__["fields"] for record in caplog.records if record.message == "backrest.starved"]
-    assert [fields["plans"] for fields in starved] == [("hand-made",)]
+    assert [fields["plans"] for fields in starved] == [["hand-made"]]
 
 
 # --- a save in the UI at the wrong moment
