@@ -103,7 +103,7 @@ def writing(
         restarter,
         api,
         clock=time.monotonic,
-        pause=stop.wait,
+        now=time.time,
         report=report,
         patient=patient,
     )

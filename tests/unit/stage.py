@@ -187,7 +187,7 @@ class Stage:
             self.restarter,
             self.api,
             clock=self.clock,
-            pause=self.sleep,
+            now=self.clock.wall,
             report=self.reports.append,
             patient=patient,
         )
