@@ -9,15 +9,11 @@ crash could lose is on the disk before the step that makes it true.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import replace
 
 from sidecar.announce import Announcer
-from sidecar.backrest_api import (
-    BackrestApi,
-    Config,
-    Rejected,
-    apply_plans,
-)
+from sidecar.apply_api import ApiApply
+from sidecar.apply_make_up import MakeUps
+from sidecar.backrest_api import BackrestApi, Rejected
 from sidecar.backrest_link import BackrestLink
 from sidecar.config_file import ConfigFile, Written
 from sidecar.duration import doubling
@@ -48,7 +44,7 @@ class Applier:
         restarter: Stops and starts Backrest; None without ``--apply``.
         api: Makes a client of Backrest's API; None when no URL is known.
         clock: Monotonic seconds.
-        pause: Waits so many seconds, or less when we are told to stop.
+        now: Unix time in seconds.
         report: Takes the outcome of each wish.
         patient: A daemon waits and tries again; a one-shot raises what went wrong.
         link: What is known of the API; None when no URL is known.
@@ -63,7 +59,7 @@ class Applier:
         api: Callable[[], BackrestApi] | None,
         *,
         clock: Callable[[], float],
-        pause: Callable[[float], object],
+        now: Callable[[], float],
         report: Callable[[Report], None],
         patient: bool,
         link: BackrestLink | None = None,
@@ -74,8 +70,13 @@ class Applier:
         self._announcer = announcer
         self._restarter = restarter
         self._api = api
+        self._live = (
+            ApiApply(settings, file, api, clock=clock, now=now, patient=patient) if api is not None else None
+        )
+        self._make_ups = MakeUps(
+            file, api if settings.apply and not settings.dry_run else None, clock=clock, now=now
+        )
         self._clock = clock
-        self._pause = pause
         self._report = report
         self._patient = patient
         self._wish: PlansRendered | None = None
@@ -89,7 +90,7 @@ class Applier:
         self._wish = wish
 
     def step(self) -> float | None:
-        """Do what is due.
+        """Do what is due: for the wish, and for the backups that serving one has cost.
 
         Returns:
             The monotonic time of the next step, or None when there is nothing to do before the next wish.
@@ -97,6 +98,22 @@ class Applier:
         Raises:
             One of :data:`FAILURES`, unless patient.
         """
+        due = self._step()
+        if not self._patient and due is not None:
+            return due
+        try:
+            owed = self._make_ups.step()
+        except FAILURES as failure:
+            if not self._patient:
+                raise
+            log.error("backrest.make_up_failed", **told(failure))
+            owed = self._clock() + LONGEST_RETRY
+        if not self._patient:
+            # What is left is on the disk; what is due now is asked for before we end.
+            return owed if owed is not None and owed <= self._clock() else None
+        return min((at for at in (due, owed) if at is not None), default=None)
+
+    def _step(self) -> float | None:
         if self._job is None:
             if self._wish is None or self._wish is self._done:
                 return None
@@ -152,7 +169,7 @@ class Applier:
         if self._patient and merge.changed and (yield from self._settle()):
             return
         if self._by_api():
-            self._apply_by_api()
+            yield from self._apply_by_api()
         elif faults := self._file.preview(self._wanted()).preexisting:
             # Backrest runs with what it has in memory; stopped now, it would not come up again.
             self._write_only(
@@ -242,24 +259,12 @@ class Applier:
             return True
         return self._link.look() if self._link is not None else self._api().answers()
 
-    def _apply_by_api(self) -> None:
-        wish = self._wanted()
-        assert self._api is not None  # noqa: S101  # _by_api said so
-        merges: list[Merge] = []
-
-        def edit(config: Config) -> Config | None:
-            merges.append(self._file.merge_into(config, wish))
-            if not merges[-1].changed:
-                return None
-            self._file.expect(merges[-1].owners)
-            return merges[-1].data
-
-        def backoff(attempt: int) -> None:
-            self._pause(0.2 * attempt)
-
+    def _apply_by_api(self) -> Iterator[float]:
+        assert self._live is not None  # noqa: S101  # _by_api said so
         try:
-            applied = apply_plans(self._api(), edit, backoff=backoff)
+            live = yield from self._live.run(self._wanted, self._needed, self._waits)
         except Rejected as refused:
+            wish = self._wanted()
             guilty = self._file.quarantine(refused.plan_ids, wish)
             if not guilty:
                 raise
@@ -269,27 +274,29 @@ class Applier:
             )
             self._report(WriteFailed(wish.number, str(refused), "change the labels of these plans", guilty))
             return
-        merge = merges[-1]
-        self._announcer.written(merge)
-        view = wish.basis.path_view
-        self._file.update(
-            lambda state: replace(state, owners=merge.owners, owed=None, view=view or state.view)
-        )
-        if applied.unlike:
-            log.warn(
-                "backrest.unlike",
-                plans=list(applied.unlike),
-                reason="Backrest took these plans otherwise than we sent them; is it older than their fields?",
+        if live.merge is None:
+            merge = self._file.remember(live.wish)  # not by write(): Backrest runs
+            if not merge.changed:
+                self._finish(live.wish, merge, changed=False)
+            return
+        self._announcer.written(live.merge)
+        owed = ""
+        if live.unscheduled:
+            owed = (
+                f"Backrest has not scheduled {', '.join(live.unscheduled)}, though it has them in its config"
             )
-        if applied.repos_changed:
-            log.warn(
-                "backrest.repos_changed",
-                repos=list(applied.repos_changed),
-                reason="a repo came or went in Backrest in the very moment of our save; check that it is there",
+            log.error(
+                "backrest.not_scheduled",
+                plans=live.unscheduled,
+                reason=owed,
+                advice="restart Backrest, or save something in its web page, and look into its log",
             )
-        if applied.changed:
-            log.info("backrest.applied", by="api", plans=[change.plan_id for change in merge.changes])
-        self._finish(wish, merge, changed=applied.changed, restarted=applied.changed)
+        elif live.changed:
+            log.info("backrest.applied", by="api", plans=[change.plan_id for change in live.merge.changes])
+        self._finish(live.wish, live.merge, changed=live.changed, restarted=live.changed, owed=owed)
+
+    def _needed(self) -> bool:
+        return self._file.preview(self._wanted()).changed or self._owes()
 
     def _apply_by_restart(self) -> Iterator[float]:
         assert self._restarter is not None  # noqa: S101  # there is one with --apply
@@ -301,9 +308,7 @@ class Applier:
             wish = self._wanted()
             return self._file.write(wish, raise_modno=True)
 
-        outcome = yield from self._restarter.restart(
-            write, lambda: self._file.preview(self._wanted()).changed or self._owes(), self._waits
-        )
+        outcome = yield from self._restarter.restart(write, self._needed, self._waits)
         if outcome.written is None:
             wish = self._wanted()
             merge = self._file.remember(wish)  # once more not by write()

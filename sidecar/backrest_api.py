@@ -7,15 +7,14 @@ Four things make it safe for a second writer:
 - We send back the very document that GetConfig gave, with nothing but ``plans`` changed: hashes that come masked
   are restored by Backrest, fields that we do not know survive.
 - AddRepo neither checks nor raises ``modno`` (backresthandler.go:189-239), so the document is read once more right
-  before it is sent, and read back after.
+  before it is sent; what is undone all the same is found by :mod:`sidecar.backrest_copies`.
 - No text that leaves this module holds credentials or a value of the config.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from copy import deepcopy
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from sidecar.backrest_http import (
@@ -31,7 +30,6 @@ from sidecar.backrest_log import CUT_OFF_MESSAGE
 from sidecar.backrest_queue import Operation
 
 __all__ = [
-    "ApiApplied",
     "ApiDenied",
     "ApiUnreachable",
     "BackrestApi",
@@ -40,10 +38,13 @@ __all__ = [
     "ModnoConflict",
     "Operation",
     "Rejected",
+    "Saved",
     "UnexpectedReply",
-    "apply_plans",
     "differing_plans",
+    "entries_by_id",
     "ids",
+    "plain",
+    "save",
 ]
 
 LAST_OPERATIONS = 1000
@@ -65,25 +66,19 @@ Config = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class ApiApplied:
-    """How :func:`apply_plans` ended.
+class Saved:
+    """What became of a SetConfig that was taken.
 
     Attributes:
-        changed: Whether a SetConfig was needed and accepted.
-        modno: Backrest's number of the config as read back.
-        attempts: How often the config was read and edited; above 1 after conflicts.
+        config: The config as read back. Holds secrets: never log it.
         unlike: Ids of plans that stand otherwise in Backrest than we sent them, e.g. because this Backrest does
             not know a field.
-        repos_changed: Ids of repos that came or went between our last read and the one after.
-        config: The config as read back. Holds secrets: never log it.
+        overtaken: Somebody saved since.
     """
 
-    changed: bool
-    modno: int
-    attempts: int = 1
+    config: Config = field(repr=False)
     unlike: tuple[str, ...] = ()
-    repos_changed: tuple[str, ...] = ()
-    config: Config = field(default_factory=dict, repr=False)
+    overtaken: bool = False
 
 
 class BackrestApi:
@@ -181,45 +176,18 @@ class BackrestApi:
         return True
 
 
-def apply_plans(
-    api: BackrestApi,
-    edit: Callable[[Config], Config | None],
-    attempts: int = 5,
-    *,
-    backoff: Callable[[int], None],
-) -> ApiApplied:
-    """Put plans into a running Backrest: read, edit ``plans`` alone, set, read back and compare.
+def save(api: BackrestApi, config: Config, sent: Config) -> Saved | None:
+    """Set ``sent`` if the config is still ``config``, and read back; None when somebody else saved before.
 
     Args:
         api: The client.
-        edit: Gets a copy of the config; returns the wanted one, of which ``plans`` alone is used, or None when
-            nothing is to change. Called once for each attempt.
-        attempts: How often the config is read and edited before a conflict is given up.
-        backoff: Called with the number of the attempt that met a conflict; waits, or raises to give up.
+        config: As :meth:`BackrestApi.get_config` gave it.
+        sent: The same with what is to be changed.
 
     Raises:
-        ModnoConflict: Still a conflict at the last attempt.
-        BackrestApiError: Any other failure. After ApiUnreachable the next call finds out what became of it.
+        Rejected: Backrest's validation refuses it; nothing was changed.
+        BackrestApiError: After ApiUnreachable it is not known whether it was taken.
     """
-    for attempt in range(1, attempts + 1):
-        config = api.get_config()
-        wanted = edit(deepcopy(config))
-        if wanted is None:
-            return ApiApplied(changed=False, modno=_modno(config), attempts=attempt, config=config)
-        sent = {**config, "plans": wanted.get("plans", [])}
-        applied = _set_once(api, config, sent)
-        if applied is not None:
-            return replace(applied, attempts=attempt)
-        if attempt < attempts:
-            backoff(attempt)
-    raise ModnoConflict(
-        f"the config of Backrest at {api.where} was saved by somebody else at each of {attempts} attempts; "
-        "nothing of ours is lost, the next run tries again"
-    )
-
-
-def _set_once(api: BackrestApi, config: Config, sent: Config) -> ApiApplied | None:
-    """Set ``sent`` if the config is still ``config``, and read back; None when somebody else saved meanwhile."""
     if api.get_config() != config:  # an AddRepo since then would be undone: modno does not tell
         return None
     try:
@@ -227,16 +195,7 @@ def _set_once(api: BackrestApi, config: Config, sent: Config) -> ApiApplied | No
     except ModnoConflict:
         return None
     seen = api.get_config()
-    unlike = differing_plans(sent, seen)
-    if unlike and _modno(seen) != _modno(config) + 1:
-        return None  # saved right after us: look at what became of it
-    return ApiApplied(
-        changed=True,
-        modno=_modno(seen),
-        unlike=unlike,
-        repos_changed=tuple(sorted(ids(config, "repos") ^ ids(seen, "repos"))),
-        config=seen,
-    )
+    return Saved(seen, differing_plans(sent, seen), overtaken=_modno(seen) != _modno(config) + 1)
 
 
 def differing_plans(wanted: Config, seen: Config) -> tuple[str, ...]:
@@ -245,8 +204,8 @@ def differing_plans(wanted: Config, seen: Config) -> tuple[str, ...]:
     Backrest sorts plans and paths (backrest: internal/config/validate.go:66-71, 179) and leaves zero values out, so
     neither makes a difference.
     """
-    one = {_id(plan): _plain(plan) for plan in _entries(wanted, "plans")}
-    other = {_id(plan): _plain(plan) for plan in _entries(seen, "plans")}
+    one = {key: plain(plan) for key, plan in entries_by_id(wanted, "plans").items()}
+    other = {key: plain(plan) for key, plan in entries_by_id(seen, "plans").items()}
     return tuple(sorted(key for key in one.keys() | other.keys() if one.get(key) != other.get(key)))
 
 
@@ -260,6 +219,11 @@ def _entries(config: Config, key: str) -> list[dict[str, Any]]:
     return [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
 
 
+def entries_by_id(config: Config, key: str) -> dict[str, dict[str, Any]]:
+    """Return the ``repos`` or ``plans`` of a config by their ids."""
+    return {_id(entry): entry for entry in _entries(config, key)}
+
+
 def _id(entry: Mapping[str, Any]) -> str:
     return str(entry.get("id", ""))
 
@@ -269,13 +233,13 @@ def _modno(config: Config) -> int:
     return modno if isinstance(modno, int) else 0
 
 
-def _plain(value: Any, key: str = "") -> Any:
-    """Return ``value`` as protojson would write it: zero values left out, ``paths`` sorted."""
+def plain(value: Any, key: str = "") -> Any:
+    """Return a value of a config as protojson would write it: zero values left out, ``paths`` sorted."""
     if isinstance(value, dict):
-        plain = {name: _plain(inner, name) for name, inner in value.items()}
-        return {name: inner for name, inner in plain.items() if inner not in (None, False, 0, "", [])}
+        written = {name: plain(inner, name) for name, inner in value.items()}
+        return {name: inner for name, inner in written.items() if inner not in (None, False, 0, "", [])}
     if isinstance(value, list):
-        return sorted(map(str, value)) if key == "paths" else [_plain(inner) for inner in value]
+        return sorted(map(str, value)) if key == "paths" else [plain(inner) for inner in value]
     return value
 
 
@@ -283,6 +247,9 @@ def _operation(entry: Mapping[str, Any]) -> Operation:
     """Return one operation of GetOperations; int64 come as strings (protojson)."""
     kind = next((name.removeprefix("operation") for name in entry if name.startswith("operation")), "")
     status = entry.get("status", "")
+    details = entry.get(f"operation{kind}")
+    if isinstance(details, dict) and details.get("dryRun"):
+        kind = "dryRun"  # backs nothing up
     return Operation(
         id=_int64(entry.get("id")),
         kind=kind[:1].lower() + kind[1:],

@@ -62,15 +62,6 @@ class BackrestLink:
         self._note(None)
         return found
 
-    def back_up(self, plan: str) -> bool:
-        """Have Backrest run this plan's backup; return whether it has taken it into its queue."""
-        try:
-            self.api().back_up(plan)
-        except BackrestApiError as error:
-            log.warn("backrest.backup_refused", plan=plan, reason=str(error))
-            return False
-        return True
-
     def _note(self, error: BackrestApiError | None) -> None:
         said = str(error) if error is not None else ""
         denied = isinstance(error, ApiDenied)

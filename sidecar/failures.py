@@ -22,10 +22,11 @@ class Busy(Exception):
         reason: What it was doing.
     """
 
-    def __init__(self, reason: str, waited: float) -> None:
+    def __init__(self, reason: str, waited: float, *, live: bool = False) -> None:
+        other = "" if live else ", or use --backrest-url, which needs no restart"
         super().__init__(
             f"Backrest was not idle within {waited:.0f} s ({reason}); nothing was written. "
-            "Run again later, raise --apply-max-wait, or use --backrest-url, which needs no restart."
+            f"Run again later, raise --apply-max-wait{other}."
         )
         self.reason = reason
 

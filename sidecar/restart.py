@@ -9,23 +9,20 @@ its hooks had stopped (backrest: internal/orchestrator/orchestrator.go:112-150).
 from __future__ import annotations
 
 import datetime as dt
-import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from sidecar.backrest import BackrestEngine, IdleWatch, Located, locate
 from sidecar.backrest_link import BackrestLink
-from sidecar.backrest_queue import Operation
-from sidecar.backrest_tasks import LINES, tasks_in_log
 from sidecar.config_file import ConfigFile, Written
-from sidecar.engine_errors import EngineError
 from sidecar.engine_types import ContainerState
 from sidecar.failures import Busy
 from sidecar.log import get_logger
 from sidecar.model import Container
 from sidecar.protected import VERSION_LABEL
 from sidecar.restart_cycle import RestartCycle, Restarted, Waits, unix_time
+from sidecar.restart_queue import UNTOLD, Queue, logged_operations, stopped_by_hooks
 from sidecar.settings import Settings
 from sidecar.state import Owed
 
@@ -128,10 +125,10 @@ class Restarter:
                 return self._write_beside(located, write)
             self._said_missing = ""
             self._remember(located.container)
-            reason, again_in, operations = self._not_yet(located, watch)
+            reason, again_in, queue = self._not_yet(located, watch)
             if not reason:
                 well = located.state == "running"
-                return (yield from self._cycle.run(located.container, write, operations, well=well))
+                return (yield from self._cycle.run(located.container, write, queue, well=well))
             late = self._clock() - began >= self._settings.max_wait
             if _steady(reason) != _steady(self._said):
                 log.info("backrest.busy", reason=reason)
@@ -144,7 +141,7 @@ class Restarter:
                     raise Busy(reason, self._clock() - began)
                 if self._settings.apply_force and located.state == "running":
                     log.warn("backrest.forced", reason=reason)
-                    return (yield from self._cycle.run(located.container, write, operations, well=True))
+                    return (yield from self._cycle.run(located.container, write, queue, well=True))
                 if not warned:
                     warned = True
                     log.error(
@@ -154,7 +151,7 @@ class Restarter:
                     )
             yield self._clock() + again_in
 
-    def _not_yet(self, located: Located, watch: IdleWatch) -> tuple[str, float, tuple[Operation, ...] | None]:
+    def _not_yet(self, located: Located, watch: IdleWatch) -> tuple[str, float, Queue]:
         """Return why Backrest may not be stopped now, when to look again, and what it is known to do.
 
         The reason is empty when it may.
@@ -162,58 +159,26 @@ class Restarter:
         container = located.container
         assert container is not None  # noqa: S101  # restart() has seen to it
         if located.state == "paused":
-            return located.reason, 5.0, None
+            return located.reason, 5.0, UNTOLD
         wait = self._budget_wait()
         if wait > 0:
             per_minute, per_hour = self._settings.restart_budget
-            return (
-                (
-                    f"Backrest has been restarted for a change already, and the restart budget allows {per_minute} a "
-                    f"minute and {per_hour} an hour: the next one may begin in {wait:.0f} s"
-                ),
-                wait,
-                None,
-            )
+            budget = f"the restart budget allows {per_minute} a minute and {per_hour} an hour"
+            said = f"Backrest has been restarted for a change already, and {budget}: the next one may begin"
+            return f"{said} in {wait:.0f} s", wait, UNTOLD
         if located.state in {"restarting", "crash-looping"}:
-            return (
-                "",
-                0.0,
-                None,
-            )  # down for reasons of its own between two attempts; no idle look could succeed
+            return "", 0.0, UNTOLD  # down between two attempts of its own; no idle look could succeed
         processes = self._engine.top(container.id)
         told = self._link.operations() if self._link is not None else None
-        stopped = self._stopped_by_hooks(container) if told is None else ()
-        operations = told if told is not None else self._logged(container)
-        look = watch.look(container, processes, self._document(), operations, stopped)
-        return ("", 0.0, operations) if look.idle else (look.reason, look.again_in, operations)
-
-    def _logged(self, container: ContainerState) -> tuple[Operation, ...] | None:
-        """Return what Backrest's log tells of its queue, or None where it cannot be read or says nothing."""
-        try:
-            text = self._engine.logs(container.id, since=unix_time(container.started_at), tail=LINES)
-        except EngineError:
-            return None
-        found = tasks_in_log(text, self._now())
-        return found.operations if found is not None else None
-
-    def _stopped_by_hooks(self, container: ContainerState) -> tuple[str, ...]:
-        """Return what the hooks of this run of Backrest have stopped and not started yet, by its markers.
-
-        An older marker is what an earlier run has left; no hook of this one will work it off.
-        """
-        directory = self._settings.config.parent / ".backrest-sidecar" / "stopped"
         since = unix_time(container.started_at)
-        try:
-            with os.scandir(directory) as entries:
-                return tuple(
-                    sorted(
-                        entry.name
-                        for entry in entries
-                        if not entry.name.startswith(".") and entry.stat().st_mtime >= since
-                    )
-                )
-        except OSError:
-            return ()  # there is none, or it went just now
+        # With an API nothing runs unseen: a marker is then what an earlier run or a failed hook has left.
+        stopped = stopped_by_hooks(self._settings.config, since) if told is None else ()
+        operations = (
+            told if told is not None else logged_operations(self._engine, container.id, since, self._now())
+        )
+        look = watch.look(container, processes, self._document(), operations, stopped)
+        queue = Queue(operations, by_api=told is not None)
+        return ("", 0.0, queue) if look.idle else (look.reason, look.again_in, queue)
 
     def _document(self) -> Mapping[str, Any]:
         """Return config.json for the schedules in it; empty for a broken one, which an undo is to replace."""

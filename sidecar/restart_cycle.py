@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from sidecar.backrest import (
     BackrestEngine,
@@ -23,14 +24,13 @@ from sidecar.backrest import (
 from sidecar.backrest_idle import zones_of
 from sidecar.backrest_link import BackrestLink
 from sidecar.backrest_log import ConfigFault
-from sidecar.backrest_queue import Operation
 from sidecar.backrest_starved import starved_plans
-from sidecar.backrest_tasks import LINES, tasks_in_log
 from sidecar.config_file import ConfigFile, Written
 from sidecar.engine_errors import EngineError
 from sidecar.engine_types import ContainerState
 from sidecar.lock import LockError, LockTimeout
 from sidecar.log import get_logger
+from sidecar.restart_queue import UNTOLD, Queue, logged_operations
 from sidecar.settings import Settings
 from sidecar.state import Quarantined, State, StoppedBackrest
 
@@ -132,7 +132,7 @@ class RestartCycle:
         self,
         container: ContainerState,
         write: Callable[[], Written],
-        operations: Sequence[Operation] | None = None,
+        queue: Queue,
         *,
         well: bool,
     ) -> Waits:
@@ -141,7 +141,7 @@ class RestartCycle:
         Args:
             container: Backrest's container as it is now.
             write: Merges into the file and writes it.
-            operations: What Backrest does and has in its queue; None when nobody tells.
+            queue: What Backrest does and has in its queue.
             well: Whether it ran; False for one that was between two attempts of its restart policy.
 
         Raises:
@@ -150,7 +150,7 @@ class RestartCycle:
         ran_for = self._now() - unix_time(container.started_at) if well else 0.0
         stopped_at = self._now()
         with self._file.locked():
-            stopped = self._stop(container)
+            stopped = self._stop(container, queue)
             try:
                 written = write()
             finally:
@@ -160,7 +160,8 @@ class RestartCycle:
         self._report_cut_off(container, started)
         if seen is None:
             self._file.update(lambda state: replace(state, owed=None))
-            yield from self._make_up(container, operations, stopped_at, started)
+            if not queue.by_api:
+                self._say_starved(container, queue, self._config(), stopped_at, started)
             log.info("backrest.restart", container=container.name, seconds=round(self._now() - stopped_at, 3))
             return Restarted(written, restarted=True)
         said = self._engine.logs(container.id, since=math.floor(started) - 1, tail=400)
@@ -178,14 +179,26 @@ class RestartCycle:
             return Restarted(written, restarted=True, owed=text)
         return (yield from self._roll_back(container, written, written.before, fault))
 
-    def _stop(self, container: ContainerState) -> StoppedBackrest:
-        """Stop the container, with the promise to start it on the disk before; return the promise."""
+    def _config(self) -> Mapping[str, Any]:
+        """Return config.json; empty for a broken one."""
+        try:
+            return self._file.current().data
+        except self._file.Unusable:
+            return {}
+
+    def _stop(self, container: ContainerState, queue: Queue = UNTOLD) -> StoppedBackrest:
+        """Stop the container, with the promise to start it on the disk before; return the promise.
+
+        What the stop takes out of the queue is written down with it, where it can be asked for again.
+        """
         now = self._now()
         stopped = StoppedBackrest(container.id, container.name, now)
+        config = self._config() if queue.by_api else {}
 
         def stopping(state: State) -> State:
             recent = tuple(at for at in state.restarts if now - 3600 < at <= now)
-            return replace(state, stopped=stopped, restarts=(*recent, now))
+            make_up = queue.lost(state.make_up, config, now)
+            return replace(state, stopped=stopped, restarts=(*recent, now), make_up=make_up)
 
         self._file.update(stopping)
         log.info("backrest.stop", container=container.name)
@@ -235,44 +248,30 @@ class RestartCycle:
             )
             self._cut_off()
 
-    def _make_up(
+    def _say_starved(
         self,
         container: ContainerState,
-        before: Sequence[Operation] | None,
+        before: Queue,
+        config: Mapping[str, Any],
         stopped: float,
         started: float,
-    ) -> Generator[float, None, None]:
-        """Run the backups that the restart has cost; where the API cannot be used, name them."""
-        try:
-            config = self._file.current().data
-        except self._file.Unusable:
-            return
-        after = self._link.operations() if self._link is not None else None
-        if after is None:
-            after = self._logged(container, started)
+    ) -> None:
+        """Name the backups that the restart has cost, where there is no API to make them up through."""
         plans = starved_plans(
-            before, after, config, zones_of(container), stopped=stopped, planned=started + PLANNED
+            before.operations,
+            logged_operations(self._engine, container.id, math.floor(started) - 1, self._now()),
+            config,
+            zones_of(container),
+            stopped=stopped,
+            planned=started + PLANNED,
         )
-        if not plans:
-            return
-        link = self._link if self._link is not None and self._link.usable else None
-        begun: list[str] = []
-        try:
-            for plan in plans if link is not None else ():
-                if link is not None and link.back_up(plan):
-                    begun.append(plan)
-                yield self._clock()
-        finally:  # also when we are told to stop in between
-            _say_starved(begun, [plan for plan in plans if plan not in begun])
-
-    def _logged(self, container: ContainerState, started: float) -> tuple[Operation, ...] | None:
-        """Return what Backrest's log since its start tells of its queue; None when it tells nothing."""
-        try:
-            text = self._engine.logs(container.id, since=math.floor(started) - 1, tail=LINES)
-        except EngineError:
-            return None
-        found = tasks_in_log(text, self._now())
-        return found.operations if found is not None else None
+        if plans:
+            log.error(
+                "backrest.starved",
+                plans=plans,
+                reason="they ran or were due when Backrest was restarted, and have not run since",
+                advice="run them in Backrest; with --backrest-url that is done for you",
+            )
 
     def _roll_back(
         self, container: ContainerState, written: Written, before: bytes, fault: ConfigFault
@@ -306,23 +305,6 @@ class RestartCycle:
             self._file.update(lambda state: replace(state, owed=None))
             return Restarted(written, restarted=True, refused=fault.message, guilty=names)
         return Restarted(written, restarted=True, owed=seen.reason, refused=fault.message, guilty=names)
-
-
-def _say_starved(begun: Sequence[str], left: Sequence[str]) -> None:
-    """Say what became of backups that a restart has cost: run now, or not."""
-    if begun:
-        log.warn(
-            "backrest.made_up",
-            plans=begun,
-            reason="they ran or were due when Backrest was restarted; they run now",
-        )
-    if left:
-        log.error(
-            "backrest.starved",
-            plans=left,
-            reason="they ran or were due when Backrest was restarted, and have not run since",
-            advice="run them in Backrest; with --backrest-url that is done for you",
-        )
 
 
 def _is_ours(fault: ConfigFault, written: Written, ran_for: float) -> bool:

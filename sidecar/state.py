@@ -54,6 +54,24 @@ class Quarantined:
 
 
 @dataclass(frozen=True, slots=True)
+class MakeUp:
+    """A backup that a save of ours has taken out of Backrest's queue, or may have: it must run all the same.
+
+    Attributes:
+        plan_id: Its plan.
+        at: Unix time in seconds at which it was due.
+        operation: Its number in Backrest's log. A backup of the plan with this number or a later one that has begun
+            settles it.
+        calls: How often Backrest was asked for it.
+    """
+
+    plan_id: str
+    at: float
+    operation: int
+    calls: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class State:
     """The whole durable state.
 
@@ -63,6 +81,7 @@ class State:
         stopped: A Backrest that we stopped and have not yet seen running again.
         restarts: Unix times of our restarts of Backrest, for the budget.
         quarantine: Renderings not to be tried again.
+        make_up: Backups that our saves may have cost, until they have begun.
         view: (host path, path inside Backrest) of its mounts, as last seen.
         backrest_version: As last seen; empty when never.
         image_id: Image of the Backrest container, as last seen.
@@ -74,6 +93,7 @@ class State:
     stopped: StoppedBackrest | None = None
     restarts: tuple[float, ...] = ()
     quarantine: tuple[Quarantined, ...] = ()
+    make_up: tuple[MakeUp, ...] = ()
     view: tuple[tuple[str, str], ...] = ()
     backrest_version: str = ""
     image_id: str = ""
@@ -117,6 +137,11 @@ def to_json(state: State) -> dict[str, Any]:
         out["restarts"] = list(state.restarts)
     if state.quarantine:
         out["quarantine"] = [{"digest": q.digest, "image_id": q.image_id} for q in state.quarantine]
+    if state.make_up:
+        out["make_up"] = [
+            {"plan_id": m.plan_id, "at": m.at, "operation": m.operation, "calls": m.calls}
+            for m in state.make_up
+        ]
     if state.view:
         out["view"] = [list(pair) for pair in state.view]
     texts = {name: getattr(state, name) for name in ("backrest_version", "image_id")}
@@ -147,6 +172,15 @@ def from_json(data: Any) -> State:
             quarantine=tuple(
                 Quarantined(_text(entry["digest"]), _text(entry["image_id"]))
                 for entry in data.get("quarantine", ())
+            ),
+            make_up=tuple(
+                MakeUp(
+                    _text(entry["plan_id"]),
+                    _number(entry["at"]),
+                    int(_number(entry["operation"])),
+                    int(_number(entry.get("calls", 0))),
+                )
+                for entry in data.get("make_up", ())
             ),
             view=tuple((_text(host), _text(inside)) for host, inside in data.get("view", ())),
             backrest_version=_text(data.get("backrest_version", "")),

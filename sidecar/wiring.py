@@ -107,7 +107,7 @@ def writing(
         restarter,
         api,
         clock=time.monotonic,
-        pause=stop.wait,
+        now=time.time,
         report=report,
         patient=patient,
         link=link,

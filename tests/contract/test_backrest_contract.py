@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.backrest_api import ApiDenied, ModnoConflict, Rejected, apply_plans, ids
+from sidecar.backrest_api import ApiDenied, ModnoConflict, Rejected, ids, save
 from sidecar.backrest_log import config_error_in_log, config_faults_in_log, fatal_in_log
 from tests.backrest_double import Double, log_line
 from tests.contract.harness import Running
@@ -21,10 +21,6 @@ from tests.double_store import Fatal
 from tests.waiting import eventually
 
 GOOD_RAW = json.dumps(GOOD).encode()
-
-
-def _never(_: int) -> None:
-    pytest.fail("no conflict was to be met here")
 
 
 def _mode(path: Path) -> int:
@@ -262,29 +258,18 @@ def test_add_repo_does_not_raise_modno_so_a_later_set_can_undo_it(backrest: Runn
     assert ids(backrest.api.get_config(), "repos") == {"r1"}
 
 
-def test_plans_are_applied_live_and_a_save_in_between_survives(backrest: Running) -> None:
+def test_plans_are_saved_live_and_a_save_in_between_survives(backrest: Running) -> None:
     backrest.start(GOOD_RAW)
     ours = plan(id="ours", paths=["/b", "/a"], retention={"policyTimeBucketed": {"daily": 7}})["plans"][0]
-    edits = []
-
-    def edit(config: dict[str, Any]) -> dict[str, Any] | None:
-        edits.append(1)
-        if len(edits) == 1:  # somebody saves in the UI after we read
-            other = backrest.api.get_config()
-            other["plans"].append({**GOOD["plans"][0], "id": "from-the-ui"})
-            backrest.api.set_config(other)
-        if "ours" in ids(config, "plans"):
-            return None
-        config["plans"].append(ours)
-        return config
-
-    conflicts: list[int] = []
-    applied = apply_plans(backrest.api, edit, backoff=conflicts.append)
-    assert (applied.changed, applied.attempts, conflicts) == (True, 2, [1])
-    assert (applied.unlike, applied.repos_changed) == ((), ())
+    before = backrest.api.get_config()
+    theirs = {**GOOD["plans"][0], "id": "from-the-ui"}
+    backrest.api.set_config({**before, "plans": [*before["plans"], theirs]})
+    assert save(backrest.api, before, {**before, "plans": [*before["plans"], ours]}) is None
+    now = backrest.api.get_config()
+    saved = save(backrest.api, now, {**now, "plans": [*now["plans"], ours]})
+    assert saved is not None
+    assert (saved.unlike, saved.overtaken) == ((), False)
     assert ids(json.loads(backrest.config.read_bytes()), "plans") == {"p1", "ours", "from-the-ui"}
-    again = apply_plans(backrest.api, edit, backoff=_never)
-    assert (again.changed, again.modno) == (False, applied.modno)
 
 
 def test_a_schedule_stands_in_the_log_before_it_fires(backrest: Running) -> None:

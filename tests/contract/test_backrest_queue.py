@@ -71,7 +71,8 @@ def test_a_save_pushes_an_interval_off_and_no_cron(backrest: Running) -> None:
     def due() -> dict[str, float]:
         return {op.plan_id: op.start for op in backrest.api.operations() if op.pending}
 
-    before = eventually(lambda: due() if len(due()) == 2 else None)
+    eventually(lambda: len(due()) == 2)
+    before = due()
     assert before["hours"] == pytest.approx(time.time() + 7200, abs=10)
     time.sleep(0.2)  # more than the milliseconds that Backrest writes
     backrest.api.set_config(backrest.api.get_config())

@@ -200,7 +200,7 @@ class Stage:
             self.restarter,
             self.api,
             clock=self.clock,
-            pause=self.sleep,
+            now=self.clock.wall,
             report=self.report,
             patient=patient,
             link=self.link,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -21,7 +22,7 @@ from sidecar.backrest_queue import (
 
 NOW = dt.datetime(2025, 3, 10, 2, 0, 30, tzinfo=dt.UTC)
 STAMP = NOW.timestamp()
-EMPTY: dict[str, object] = {}
+EMPTY: Mapping[str, object] = {}
 
 
 def backup(number: int, status: str, start: float, plan: str = "a", **more: object) -> Operation:
@@ -33,7 +34,7 @@ def cron_plan(plan_id: str, cron: str) -> dict[str, object]:
 
 
 def reason(
-    operations: list[Operation] | None, config: dict[str, object] = EMPTY, *, live: bool = True
+    operations: list[Operation] | None, config: Mapping[str, object] = EMPTY, *, live: bool = True
 ) -> str:
     found = waits_for(operations, config, NOW, (dt.UTC,), live=live)
     return "" if found is None else found.reason

@@ -17,6 +17,7 @@ from sidecar.backrest_queue import Operation
 from sidecar.healthcheck import judge
 from sidecar.messages import ApplyWaits
 from sidecar.metrics import registry
+from sidecar.state import MakeUp
 from sidecar.status_command import render_status
 from sidecar.status_file import document
 from tests.unit.builders import container
@@ -39,7 +40,7 @@ class Api(BackrestApi):
     def get_config(self) -> dict[str, Any]:
         if self.error is not None:
             raise self.error
-        return {}
+        return DAILY
 
     def operations(self, last: int = 1000, plan: str = "") -> tuple[Operation, ...]:
         self.get_config()
@@ -48,7 +49,8 @@ class Api(BackrestApi):
     def back_up(self, plan: str) -> Operation:
         self.get_config()
         self.begun.append(plan)
-        return Operation(9, "backup", "inprogress", plan)
+        self.listed.append(Operation(9, "backup", "success", plan))
+        return self.listed[-1]
 
 
 @pytest.fixture
@@ -198,6 +200,17 @@ def test_what_waits_since_when_and_for_what_is_in_status_metrics_and_health(tmp_
     assert "waiting" not in render_status(status(stage), stage.clock())
 
 
+def test_what_waits_for_the_api_is_in_the_status_too(tmp_path: Path, api: Api) -> None:
+    stage = with_api(tmp_path, api, DAILY)
+    api.listed = [Operation(1, "backup", "pending", "hand-made", start=stage.clock.wall() - 60)]
+    stage.want(container("web"))
+    stage.run(longest=60)
+    waiting = status(stage)["waiting"]
+    assert waiting["why"] == "in Backrest's queue a backup of plan 'hand-made' is due"
+    assert waiting["plans"] == [WEB]
+    assert stage.backrest.calls == []
+
+
 def test_each_wait_is_said_anew_though_its_reason_is_the_same(stage: Stage) -> None:
     for turn in range(2):
         stage.backrest.busy = ["restic"]
@@ -297,11 +310,20 @@ def test_what_a_forced_restart_has_starved_is_run_afterwards(
     tmp_path: Path, api: Api, caplog: pytest.LogCaptureFixture
 ) -> None:
     stage = with_api(tmp_path, api, DAILY, apply_mode="restart", apply_max_wait="30s", apply_force=True)
-    api.listed = [Operation(1, "backup", "inprogress", "hand-made", start=stage.clock.wall())]
-    stage.backrest.on_stop = api.listed.clear
+    api.listed = [Operation(7, "backup", "inprogress", "hand-made", start=stage.clock.wall())]
+    owed: list[MakeUp] = []
+
+    def stopped() -> None:
+        owed.extend(stage.file.state().make_up)
+        api.listed = [Operation(7, "backup", "error", "hand-made", cut_off=True)]
+
+    stage.backrest.on_stop = stopped
     stage.want(container("web"))
     stage.run(longest=120)
     assert stage.backrest.calls == ["stop", "start"]
+    assert [(entry.plan_id, entry.operation) for entry in owed] == [("hand-made", 8)], (
+        "on the disk before the stop"
+    )
     assert api.begun == ["hand-made"]
     assert "backrest.made_up" in caplog.text
     assert "backrest.starved" not in caplog.text
@@ -320,7 +342,7 @@ def test_without_the_api_it_is_named(tmp_path: Path, caplog: pytest.LogCaptureFi
     stage.run(longest=120)
     assert stage.backrest.calls == ["stop", "start"]
     starved = [record.__dict__["fields"] for record in caplog.records if record.message == "backrest.starved"]
-    assert [fields["plans"] for fields in starved] == [["hand-made"]]
+    assert [fields["plans"] for fields in starved] == [("hand-made",)]
 
 
 # --- a save in the UI at the wrong moment

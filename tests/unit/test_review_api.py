@@ -12,6 +12,7 @@ import pytest
 
 from sidecar.backrest_api import BackrestApi, Rejected
 from sidecar.backrest_log import ConfigFault
+from sidecar.backrest_queue import Operation
 from tests.unit.builders import container
 from tests.unit.stage import CONFIG, Stage
 
@@ -45,6 +46,15 @@ class FakeApi:
         self.path.write_bytes(orjson.dumps(self.config))
         self.after_save()
         return self.config
+
+    def operations(self, last: int = 0, plan: str = "") -> tuple[Operation, ...]:
+        """Every plan is scheduled anew at each save."""
+        base = 100 * self.config["modno"]
+        return tuple(
+            Operation(base + n, "backup", "pending", entry["id"], start=4e9)
+            for n, entry in enumerate(self.config["plans"])
+            if plan in ("", entry["id"])
+        )
 
     def plan(self, plan_id: str) -> dict[str, Any]:
         return cast("dict[str, Any]", next(plan for plan in self.config["plans"] if plan["id"] == plan_id))
