@@ -60,7 +60,7 @@ def finish_plan(
         settings: Options.
         findings: What is found is added here.
     """
-    labels, name = draft.labels, naming.final_name(draft.containers[0])
+    labels, name = draft.labels, draft.containers[0].name
     sources = dict(labels.sources)
     if not plan_id:
         text = (
@@ -105,7 +105,7 @@ def finish_plan(
         retention=_retention(name, labels, settings, sources, findings),
         hooks=rendered.hooks,
     )
-    names = tuple(sorted(naming.final_name(c) for c in draft.containers))
+    names = tuple(sorted(c.name for c in draft.containers))
     return RenderedPlan(plan, draft.workload.key, names, sources, rendered.go_hooks)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sidecar import naming
+from sidecar.label_guess import is_ours
 from sidecar.model import Container, EngineSnapshot
 from sidecar.naming import Workload
 
@@ -23,6 +24,7 @@ class Grouping:
 
     def __init__(self) -> None:
         self._facts: dict[str, _Facts] = {}
+        self._gathered: dict[Workload, list[Container]] = {}
 
     def groups(
         self, snapshot: EngineSnapshot, enabled_volumes: frozenset[str]
@@ -49,6 +51,7 @@ class Grouping:
             ):
                 ours.add(known.workload)
         self._facts = facts
+        self._gathered = gathered
         for workload, containers in gathered.items():
             if workload not in ours:
                 continue
@@ -57,11 +60,19 @@ class Grouping:
             elif standing := naming.newest_per_slot(naming.without_history(containers, snapshot)):
                 yield workload, standing
 
+    def everything(self, snapshot: EngineSnapshot) -> dict[str, tuple[Container, ...]]:
+        """Return the containers that count by workload key, whatever their labels; of the last :meth:`groups`."""
+        standing = (
+            (workload, naming.newest_per_slot(naming.without_history(containers, snapshot)))
+            for workload, containers in self._gathered.items()
+        )
+        return {workload.key: containers for workload, containers in standing if containers}
+
 
 def _look(container: Container) -> _Facts:
     return _Facts(
         container=container,
         workload=naming.workload_of(container),
-        labelled=any(key.startswith("backrest.") for key in container.labels),
+        labelled=any(map(is_ours, container.labels)),
         counts=not container.is_oneoff,
     )

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from sidecar import naming
 from sidecar.finished_plan import Draft, Finished, finish_plan
 from sidecar.grouping import Grouping
-from sidecar.label_reader import ENABLE
+from sidecar.label_guess import ENABLE, is_ours
 from sidecar.labels import parse, parse_volume
 from sidecar.model import Container, EngineSnapshot, Finding, Volume, printable
 from sidecar.naming import Workload
@@ -21,9 +21,11 @@ from sidecar.paths import PathRules, View
 from sidecar.plan_hooks import against_stopping
 from sidecar.plan_paths import PathContext, draft_paths
 from sidecar.protected import protected
-from sidecar.rendering import ConfigView, Owners, RenderedPlan, Rendering
+from sidecar.rendering import ConfigView, Owners, RenderedPlan, Rendering, origins_of
 from sidecar.repo_choice import RepoChoice
 from sidecar.settings import Settings
+from sidecar.succession import Heir, heirs
+from sidecar.unasked import unasked
 
 
 @dataclass(slots=True)
@@ -95,7 +97,7 @@ def render(
     volume_labels = {
         name: parse_volume(volume.labels, volume=name)
         for name, volume in snapshot.volumes.items()
-        if any(key.startswith("backrest.") for key in volume.labels)
+        if any(map(is_ours, volume.labels))
     }
     context = PathContext(
         rules=PathRules(
@@ -131,8 +133,16 @@ def render(
         present.update(o.workload for o in owners.values() if o.workload.partition("#")[0] in held)
     drafts = [draft for group in groups for draft in group.drafts]
     withdrawn = frozenset(key for group in groups for key in group.withdrawn)
-    ids = _assign(drafts, view, owners, settings, findings, living=present | withdrawn)
-    plans = _finish(drafts, ids, snapshot, view, owners, settings, memo, findings)
+    doubtful = frozenset(name for name, labels in volume_labels.items() if labels.doubtful)
+    others = unasked(
+        owners, present | withdrawn, lambda: memo.grouping.everything(snapshot), doubtful=doubtful
+    )
+    present |= others.held
+    findings += others.findings
+    living = present | withdrawn | others.silent.keys()
+    ids, inherited = _assign(drafts, view, owners, settings, findings, living=living, gone=others.gone)
+    present.update(heir.before for heir in inherited.values())  # its plan stays until the successor has it
+    plans = _finish(drafts, ids, snapshot, view, owners, settings, memo, findings, inherited)
     renamed = sorted(
         (old, ids[owner.workload])
         for old, owner in owners.items()
@@ -144,6 +154,7 @@ def render(
         findings=tuple(findings),
         present=frozenset(present),
         withdrawn=withdrawn,
+        silent=others.silent,
         renamed=tuple(renamed),
         default_repo=repos.fallback,
         default_repo_error=repos.error,
@@ -157,7 +168,7 @@ def _draft_group(
     newest = max(containers, key=lambda c: (c.created, c.id))
     labels = parse(
         newest.labels,
-        container=naming.final_name(newest),
+        container=newest.name,
         image_labels=newest.image_labels,
         policy=settings.label_policy,
     )
@@ -190,7 +201,7 @@ def _draft_group(
 
 
 def _backrest_labels(container: Container) -> dict[str, str]:
-    return {k: v for k, v in container.labels.items() if k.startswith("backrest.")}
+    return {k: v for k, v in container.labels.items() if is_ours(k)}
 
 
 def _has_enabled_volume(container: Container, context: PathContext) -> bool:
@@ -209,27 +220,47 @@ def _assign(
     findings: list[Finding],
     *,
     living: Collection[str],
-) -> Mapping[str, str]:
-    """Return the plan id of each draft by workload key."""
-    assignment = naming.assign_ids(
-        {draft.workload: draft.paths.paths for draft in drafts},
-        prefix=settings.plan_id_prefix,
-        include_project=settings.include_project_name,
-        owned={plan_id: owner.workload for plan_id, owner in owners.items()},
-        standing={
-            plan.id: plan.paths
-            for plan in view.plans
-            if plan.id not in owners or not owners[plan.id].disabled
-        },
-        living=living,
-    )
+    gone: Collection[str],
+) -> tuple[Mapping[str, str], Mapping[str, Heir]]:
+    """Return the plan id of each draft, and who takes over whose plan, by workload key."""
+    wishes = {draft.workload: draft.paths.paths for draft in drafts}
+    owned = {plan_id: owner.workload for plan_id, owner in owners.items()}
+    standing = {plan.id: plan.paths for plan in view.plans}
+
+    def assign(heirs: Mapping[str, Heir]) -> naming.Assignment:
+        return naming.assign_ids(
+            wishes,
+            prefix=settings.plan_id_prefix,
+            include_project=settings.include_project_name,
+            owned=owned | {heir.plan_id: key for key, heir in heirs.items()},
+            standing={
+                plan_id: paths
+                for plan_id, paths in standing.items()
+                if plan_id not in owners or not owners[plan_id].disabled
+            },
+            living=living,
+            origins=origins_of(owners) | {key: heir.origin for key, heir in heirs.items()},
+        )
+
+    assignment, inherited = assign({}), dict[str, Heir]()
+    if gone:
+        known = frozenset(owned.values())
+        newcomers = {
+            workload: paths
+            for workload, paths in wishes.items()
+            if workload.key not in known and assignment.ids.get(workload.key, "") not in standing
+        }
+        inherited, said = heirs(newcomers, owners, gone, standing) if newcomers else (inherited, ())
+        findings.extend(said)
+        if inherited:
+            assignment = assign(inherited)
     for loser, wanted, winner in assignment.contested:
         text = (
             f"{loser} and {printable(winner) or 'another workload'} both map to plan id {wanted}; "
             f"{loser} gets {assignment.ids[loser.key]} (see --include-project-name)"
         )
         findings.append(Finding("plan-id-contested", text, container=str(loser), value=wanted))
-    return assignment.ids
+    return assignment.ids, inherited
 
 
 def _finish(
@@ -241,6 +272,7 @@ def _finish(
     settings: Settings,
     memo: Memo,
     findings: list[Finding],
+    inherited: Mapping[str, Heir],
 ) -> tuple[RenderedPlan, ...]:
     """Fill in what depends on the id, on config.json, and on who must not be stopped."""
     repos = RepoChoice.of(view, settings.default_repo or "")
@@ -249,15 +281,18 @@ def _finish(
     before = memo.plans if memo.repos == (repos.known, repos.error) else {}
     memo.plans, memo.repos = {}, (repos.known, repos.error)
     plans: list[RenderedPlan] = []
+    origins = origins_of(owners) | {key: heir.origin for key, heir in inherited.items()}
     for draft in drafts:
         plan_id = ids.get(draft.workload.key, "")
         repo = repos.choose(draft.labels.repo, plan_id, former.get(draft.workload.key, ""))
         against = against_stopping(draft.containers, guarded, snapshot) if draft.labels.template else ()
-        basis = (plan_id, repo, against, plan_id in repos.standing)
+        origin = origins.get(draft.workload.key, "")
+        basis = (plan_id, repo, against, plan_id in repos.standing, origin)
         done = before.get(draft.workload)
         if done is None or done.draft is not draft or done.basis != basis:
             found: list[Finding] = []
             plan = finish_plan(draft, plan_id, repo, repos, against, settings, found)
+            plan = _inherited(plan, draft.workload, origin, settings) if plan and origin else plan
             done = Finished(draft, basis, plan, tuple(found))
         memo.plans[draft.workload] = done
         findings.extend(done.findings)
@@ -265,6 +300,17 @@ def _finish(
             plans.append(done.plan)
     plans.sort(key=lambda plan: plan.plan.id)
     return tuple(plans)
+
+
+def _inherited(plan: RenderedPlan, workload: Workload, origin: str, settings: Settings) -> RenderedPlan:
+    """Return a plan with the word that it was made for another workload, unless its id is its own."""
+    own = naming.candidate_ids(
+        workload, settings.plan_id_prefix, include_project=settings.include_project_name
+    )
+    if plan.plan.id in own:
+        return plan
+    sources = {**plan.sources, "id": f"the plan of {Workload.of_key(origin)}, whose paths it has"}
+    return replace(plan, sources=sources, origin=origin)
 
 
 def skipped(findings: Iterable[Finding]) -> Sequence[Finding]:
