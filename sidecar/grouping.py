@@ -60,13 +60,17 @@ class Grouping:
             elif standing := naming.newest_per_slot(naming.without_history(containers, snapshot)):
                 yield workload, standing
 
-    def everything(self, snapshot: EngineSnapshot) -> dict[str, tuple[Container, ...]]:
-        """Return the containers that count by workload key, whatever their labels; of the last :meth:`groups`."""
-        standing = (
-            (workload, naming.newest_per_slot(naming.without_history(containers, snapshot)))
-            for workload, containers in self._gathered.items()
-        )
-        return {workload.key: containers for workload, containers in standing if containers}
+    def of(self, key: str, snapshot: EngineSnapshot) -> tuple[Container, ...]:
+        """Return the containers that count of a workload, whatever their labels; of the last :meth:`groups`.
+
+        Args:
+            key: Key of the workload's default plan.
+            snapshot: The engine.
+        """
+        containers = self._gathered.get(Workload.of_key(key))
+        if containers is None and key.count("/") > 1:  # in a name that is no name of Compose's
+            containers = next((c for w, c in self._gathered.items() if w.key == key), None)
+        return naming.newest_per_slot(naming.without_history(containers or (), snapshot))
 
 
 def _look(container: Container) -> _Facts:

@@ -120,15 +120,24 @@ class MergePass:
         for case in absent:
             if case.plan_id not in self.leave and case.plan_id not in self.twice:
                 self._handle_absent(case)
-        self.findings += same_backups(self._enabled(absent))
+        self.findings += self._same_backups(absent)
         return self._result(absent)
 
-    def _enabled(self, absent: tuple[Absent, ...]) -> Iterator[Standing]:
-        """Yield our plans that will be at work."""
-        for rendered in self.rendering.plans:
-            plan = rendered.plan
-            if self._settled(plan.id):
-                yield Standing(plan.id, plan.repo, plan.paths, next(iter(rendered.containers), ""))
+    def _same_backups(self, absent: tuple[Absent, ...]) -> list[Finding]:
+        """Return what is to be said of our plans that will do the same work."""
+        orphans = list(self._orphans_at_work(absent))
+        both = [(item.plan.repo, item.plan.paths) for item in self.rendering.plans]
+        both += [(plan.repo, plan.paths) for plan in orphans]
+        if len(set(both)) == len(both):  # as nearly always
+            return []
+        rendered = (
+            Standing(item.plan.id, item.plan.repo, item.plan.paths, next(iter(item.containers), ""))
+            for item in self.rendering.plans
+            if self._settled(item.plan.id)
+        )
+        return same_backups((*rendered, *orphans))
+
+    def _orphans_at_work(self, absent: tuple[Absent, ...]) -> Iterator[Standing]:
         for case in absent:
             if case.orphan and (index := self.at.get(case.plan_id)) is not None:
                 stands = self.replaced.get(index, self.plans[index])

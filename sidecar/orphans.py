@@ -94,7 +94,7 @@ def look_at_absent(
             cases.append(Absent(plan_id, owner, "leave"))
         elif rendering.complete:
             silent = rendering.silent.get(owner.workload, "")
-            if not silent and overlapped is None:
+            if not silent and not owner.absent_since and overlapped is None:
                 plans = ((item.plan.id, item.workload, item.plan.paths) for item in rendering.plans)
                 overlapped = Overlapped(plans, owners, now)
             heir = overlapped.heir(owner) if overlapped is not None and not silent else ""

@@ -135,7 +135,7 @@ def render(
     withdrawn = frozenset(key for group in groups for key in group.withdrawn)
     doubtful = frozenset(name for name, labels in volume_labels.items() if labels.doubtful)
     others = unasked(
-        owners, present | withdrawn, lambda: memo.grouping.everything(snapshot), doubtful=doubtful
+        owners, present | withdrawn, lambda key: memo.grouping.of(key, snapshot), doubtful=doubtful
     )
     present |= others.held
     findings += others.findings

@@ -16,7 +16,7 @@ from sidecar.label_keys import classify
 from sidecar.model import Container, Finding, printable
 from sidecar.rendering import Owners
 
-There = Callable[[], Mapping[str, Sequence[Container]]]
+There = Callable[[str], Sequence[Container]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ def unasked(owners: Owners, asked: AbstractSet[str], there: There, doubtful: Col
     Args:
         owners: What the state remembers.
         asked: Keys of the workloads that ask, rightly or wrongly, or that withdraw.
-        there: Gives the containers that count by workload key, whatever their labels.
+        there: Gives the containers that count of a workload, by the key of its default plan, whatever their labels.
         doubtful: Names of volumes whose labels leave open whether they are to be backed up.
     """
     open_cases = {plan_id: owner for plan_id, owner in owners.items() if owner.workload not in asked}
@@ -55,10 +55,9 @@ def unasked(owners: Owners, asked: AbstractSet[str], there: There, doubtful: Col
     silent: dict[str, str] = {}
     gone: set[str] = set()
     findings: list[Finding] = []
-    containers_of = there()
     for plan_id, owner in open_cases.items():
         base, _, name = owner.workload.partition("#")
-        containers = containers_of.get(base, ())
+        containers = there(base)
         if not containers:
             gone.add(owner.workload)
             continue

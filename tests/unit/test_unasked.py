@@ -133,3 +133,10 @@ def test_what_is_silent_keeps_its_id_from_another_of_the_same_paths() -> None:
     on = view(PlanFacts(ID, "main", paths))
     now = rendering(silent, asks, on=on, owners={ID: Owner("a/web", paths=paths)})
     assert [plan.plan.id for plan in now.plans] == ["backrest_sidecar_b_web"]
+
+
+def test_a_project_with_a_slash_in_its_name_is_found_too() -> None:
+    """A label may say anything, and a key does not tell where such a name ends."""
+    web = container("web", enable=False, compose=("a/b", "web"))
+    now = rendering(web, owners={ID: Owner("a/b/web")})
+    assert set(now.silent) == {"a/b/web"}
