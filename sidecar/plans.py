@@ -7,16 +7,19 @@ filled in. Whatever cannot be rendered is a finding that names container, label,
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from sidecar import naming
+from sidecar.assignment import assign, inherited_plan
 from sidecar.finished_plan import Draft, Finished, finish_plan
 from sidecar.grouping import Grouping
 from sidecar.label_guess import ENABLE, is_ours
 from sidecar.labels import parse, parse_volume
-from sidecar.model import Container, EngineSnapshot, Finding, Volume, printable
+from sidecar.model import Container, EngineSnapshot, Finding, Volume
 from sidecar.naming import Workload
+from sidecar.own_data import leave_out_own, signs
+from sidecar.path_facts import NO_FACTS, Facts
 from sidecar.paths import PathRules, View
 from sidecar.plan_hooks import against_stopping
 from sidecar.plan_paths import PathContext, draft_paths
@@ -24,7 +27,7 @@ from sidecar.protected import protected
 from sidecar.rendering import ConfigView, Owners, RenderedPlan, Rendering, origins_of
 from sidecar.repo_choice import RepoChoice
 from sidecar.settings import Settings
-from sidecar.succession import Heir, heirs
+from sidecar.succession import Heir
 from sidecar.unasked import unasked
 
 
@@ -37,6 +40,7 @@ class _Group:
     present: set[str] = field(default_factory=set)
     withdrawn: set[str] = field(default_factory=set)
     drafts: list[Draft] = field(default_factory=list)
+    candidates: set[str] = field(default_factory=set)
     broken: bool = False
 
 
@@ -56,15 +60,22 @@ class Memo:
     def begin(self, context: PathContext) -> None:
         """Forget what was made under other options, another view, or with volumes that are not the same now."""
         old, self.context = self.context, context
-        if old is None or replace(context, volumes=old.volumes, volume_labels=old.volume_labels) != old:
+        if (
+            old is None
+            or replace(context, volumes=old.volumes, volume_labels=old.volume_labels, facts=old.facts) != old
+        ):
             self.groups.clear()
             self.plans.clear()
-        elif old.volumes is not context.volumes and (altered := _altered(old.volumes, context.volumes)):
-            self.groups = {
-                workload: group
-                for workload, group in self.groups.items()
-                if not any(mount.name in altered for c in group.containers for mount in c.mounts)
-            }
+            return
+        if old.facts is not context.facts:
+            known, now = old.facts, context.facts
+            changed = {p for p in known.keys() | now.keys() if known.get(p) != now.get(p)}
+            self._forget(lambda group: not changed.isdisjoint(group.candidates))
+        if old.volumes is not context.volumes and (altered := _altered(old.volumes, context.volumes)):
+            self._forget(lambda group: any(m.name in altered for c in group.containers for m in c.mounts))
+
+    def _forget(self, concerned: Callable[[_Group], bool]) -> None:
+        self.groups = {w: group for w, group in self.groups.items() if not concerned(group)}
 
 
 def _altered(old: Mapping[str, Volume], new: Mapping[str, Volume]) -> frozenset[str]:
@@ -75,6 +86,31 @@ def _altered(old: Mapping[str, Volume], new: Mapping[str, Volume]) -> frozenset[
     return frozenset(changed | (old.keys() - new.keys()))
 
 
+def path_context(
+    snapshot: EngineSnapshot, settings: Settings, path_view: View = (), facts: Facts = NO_FACTS
+) -> PathContext:
+    """Return what all plans of one rendering share when paths are worked out. Arguments as for :func:`render`."""
+    return PathContext(
+        rules=PathRules(
+            docker_root=settings.docker_root or "",
+            engine_root=snapshot.docker_root,
+            volume_prefix=settings.volume_prefix or "",
+            exclude_binds=settings.exclude_bind_mounts,
+            engine_socket=settings.docker_sock.removeprefix("unix://"),
+        ),
+        volumes=snapshot.volumes,
+        volume_labels={
+            name: parse_volume(volume.labels, volume=name)
+            for name, volume in snapshot.volumes.items()
+            if any(map(is_ours, volume.labels))
+        },
+        allowed=settings.allow_path,
+        view=path_view if settings.path_view == "auto" else (),
+        facts=facts,
+        unseen=settings.unseen_paths,
+    )
+
+
 def render(
     snapshot: EngineSnapshot,
     view: ConfigView,
@@ -82,6 +118,7 @@ def render(
     settings: Settings,
     *,
     path_view: View = (),
+    facts: Facts = NO_FACTS,
     memo: Memo | None = None,
 ) -> Rendering:
     """Return the plans that the containers' labels ask for.
@@ -92,26 +129,11 @@ def render(
         owners: Which workload has which plan.
         settings: Options.
         path_view: The Backrest container's mounts; empty writes host paths.
+        facts: What is known of paths as Backrest sees them.
         memo: Carries work from one rendering to the next; only saves time.
     """
-    volume_labels = {
-        name: parse_volume(volume.labels, volume=name)
-        for name, volume in snapshot.volumes.items()
-        if any(map(is_ours, volume.labels))
-    }
-    context = PathContext(
-        rules=PathRules(
-            docker_root=settings.docker_root or "",
-            engine_root=snapshot.docker_root,
-            volume_prefix=settings.volume_prefix or "",
-            exclude_binds=settings.exclude_bind_mounts,
-            engine_socket=settings.docker_sock.removeprefix("unix://"),
-        ),
-        volumes=snapshot.volumes,
-        volume_labels=volume_labels,
-        allowed=settings.allow_path,
-        view=path_view if settings.path_view == "auto" else (),
-    )
+    context = path_context(snapshot, settings, path_view, facts)
+    volume_labels = context.volume_labels
     memo = memo or Memo()
     memo.begin(context)
     enabled = frozenset(name for name, labels in volume_labels.items() if labels.enable)
@@ -140,9 +162,9 @@ def render(
     present |= others.held
     findings += others.findings
     living = present | withdrawn | others.silent.keys()
-    ids, inherited = _assign(drafts, view, owners, settings, findings, living=living, gone=others.gone)
+    ids, inherited = assign(drafts, view, owners, settings, findings, living=living, gone=others.gone)
     present.update(heir.before for heir in inherited.values())  # its plan stays until the successor has it
-    plans = _finish(drafts, ids, snapshot, view, owners, settings, memo, findings, inherited)
+    plans = _finish(drafts, ids, snapshot, view, owners, settings, context, memo, findings, inherited)
     renamed = sorted(
         (old, ids[owner.workload])
         for old, owner in owners.items()
@@ -156,6 +178,9 @@ def render(
         withdrawn=withdrawn,
         silent=others.silent,
         renamed=tuple(renamed),
+        candidates=tuple(
+            sorted({path for group in groups for path in group.candidates}.union(signs(context.view)))
+        ),
         default_repo=repos.fallback,
         default_repo_error=repos.error,
     )
@@ -193,8 +218,9 @@ def _draft_group(
     for plan in plans:
         named = workload.named(plan.name) if plan.name else workload
         group.present.add(named.key)
-        paths = draft_paths(containers, plan.include, plan.exclude, context, only_enabled_volumes=by_volume)
+        paths = draft_paths(containers, plan, context, only_enabled_volumes=by_volume)
         group.findings.extend(paths.findings)
+        group.candidates.update(paths.candidates)
         if not paths.skipped:
             group.drafts.append(Draft(named, plan, containers, paths))
     return group
@@ -212,57 +238,6 @@ def _has_enabled_volume(container: Container, context: PathContext) -> bool:
     )
 
 
-def _assign(
-    drafts: Sequence[Draft],
-    view: ConfigView,
-    owners: Owners,
-    settings: Settings,
-    findings: list[Finding],
-    *,
-    living: Collection[str],
-    gone: Collection[str],
-) -> tuple[Mapping[str, str], Mapping[str, Heir]]:
-    """Return the plan id of each draft, and who takes over whose plan, by workload key."""
-    wishes = {draft.workload: draft.paths.paths for draft in drafts}
-    owned = {plan_id: owner.workload for plan_id, owner in owners.items()}
-    standing = {plan.id: plan.paths for plan in view.plans}
-
-    def assign(heirs: Mapping[str, Heir]) -> naming.Assignment:
-        return naming.assign_ids(
-            wishes,
-            prefix=settings.plan_id_prefix,
-            include_project=settings.include_project_name,
-            owned=owned | {heir.plan_id: key for key, heir in heirs.items()},
-            standing={
-                plan_id: paths
-                for plan_id, paths in standing.items()
-                if plan_id not in owners or not owners[plan_id].disabled
-            },
-            living=living,
-            origins=origins_of(owners) | {key: heir.origin for key, heir in heirs.items()},
-        )
-
-    assignment, inherited = assign({}), dict[str, Heir]()
-    if gone:
-        known = frozenset(owned.values())
-        newcomers = {
-            workload: paths
-            for workload, paths in wishes.items()
-            if workload.key not in known and assignment.ids.get(workload.key, "") not in standing
-        }
-        inherited, said = heirs(newcomers, owners, gone, standing) if newcomers else (inherited, ())
-        findings.extend(said)
-        if inherited:
-            assignment = assign(inherited)
-    for loser, wanted, winner in assignment.contested:
-        text = (
-            f"{loser} and {printable(winner) or 'another workload'} both map to plan id {wanted}; "
-            f"{loser} gets {assignment.ids[loser.key]} (see --include-project-name)"
-        )
-        findings.append(Finding("plan-id-contested", text, container=str(loser), value=wanted))
-    return assignment.ids, inherited
-
-
 def _finish(
     drafts: Sequence[Draft],
     ids: Mapping[str, str],
@@ -270,12 +245,14 @@ def _finish(
     view: ConfigView,
     owners: Owners,
     settings: Settings,
+    context: PathContext,
     memo: Memo,
     findings: list[Finding],
     inherited: Mapping[str, Heir],
 ) -> tuple[RenderedPlan, ...]:
     """Fill in what depends on the id, on config.json, and on who must not be stopped."""
     repos = RepoChoice.of(view, settings.default_repo or "")
+    directories = dict(view.local_repos)
     guarded = protected(snapshot, settings.backrest_container, settings.docker_sock)
     former = {owner.workload: plan_id for plan_id, owner in owners.items() if plan_id in repos.standing}
     before = memo.plans if memo.repos == (repos.known, repos.error) else {}
@@ -287,12 +264,21 @@ def _finish(
         repo = repos.choose(draft.labels.repo, plan_id, former.get(draft.workload.key, ""))
         against = against_stopping(draft.containers, guarded, snapshot) if draft.labels.template else ()
         origin = origins.get(draft.workload.key, "")
-        basis = (plan_id, repo, against, plan_id in repos.standing, origin)
+        repository = directories.get(repo[0], "")
+        basis = (plan_id, repo, against, plan_id in repos.standing, repository, origin)
         done = before.get(draft.workload)
         if done is None or done.draft is not draft or done.basis != basis:
             found: list[Finding] = []
-            plan = finish_plan(draft, plan_id, repo, repos, against, settings, found)
-            plan = _inherited(plan, draft.workload, origin, settings) if plan and origin else plan
+            own = leave_out_own(
+                draft.paths.paths,
+                draft.paths.excludes,
+                repository,
+                context.view,
+                context.facts,
+                draft.containers[0].name,
+            )
+            plan = finish_plan(draft, plan_id, repo, repos, against, settings, own, found)
+            plan = inherited_plan(plan, draft.workload, origin, settings) if plan and origin else plan
             done = Finished(draft, basis, plan, tuple(found))
         memo.plans[draft.workload] = done
         findings.extend(done.findings)
@@ -300,17 +286,6 @@ def _finish(
             plans.append(done.plan)
     plans.sort(key=lambda plan: plan.plan.id)
     return tuple(plans)
-
-
-def _inherited(plan: RenderedPlan, workload: Workload, origin: str, settings: Settings) -> RenderedPlan:
-    """Return a plan with the word that it was made for another workload, unless its id is its own."""
-    own = naming.candidate_ids(
-        workload, settings.plan_id_prefix, include_project=settings.include_project_name
-    )
-    if plan.plan.id in own:
-        return plan
-    sources = {**plan.sources, "id": f"the plan of {Workload.of_key(origin)}, whose paths it has"}
-    return replace(plan, sources=sources, origin=origin)
 
 
 def skipped(findings: Iterable[Finding]) -> Sequence[Finding]:
