@@ -11,6 +11,7 @@ from sidecar.announce import Announcer
 from sidecar.apply import Applier
 from sidecar.backrest_api import BackrestApi
 from sidecar.backrest_link import BackrestLink
+from sidecar.boot import read_boot
 from sidecar.config_file import ConfigFile, Latest
 from sidecar.engine import Engine
 from sidecar.engine_replay import ReplayEngine
@@ -80,7 +81,14 @@ def writing(
     board: StatusBoard | None = None,
 ) -> Writing:
     """Return a writer's parts. ``stop`` ends its waits; the renderer has the same ``latest``."""
-    file = ConfigFile(settings, now=time.time, read_only=settings.dry_run, wait=stop.wait, latest=latest)
+    file = ConfigFile(
+        settings,
+        now=time.time,
+        read_only=settings.dry_run,
+        wait=stop.wait,
+        latest=latest,
+        boot=read_boot,
+    )
     api = api_maker(settings)
     link = BackrestLink(api, board) if api is not None else None
     restarter = None
