@@ -192,17 +192,18 @@ class Announcer:
 
 
 _PAST = {"adopted": "taken_over"}
+_ACTIONS = {"successor": "plan.successor"}
 
 
 def say_findings(findings: Iterable[Finding]) -> None:
-    """Log findings: skips as ``plan.skipped``, the rest as ``plan.warning``."""
+    """Log findings: skips as ``plan.skipped``, the rest as ``plan.warning`` or by an action of their own."""
     for finding in findings:
         fields: dict[str, Any] = {
             name: value
             for name in ("container", "label", "value", "hint")
             if (value := getattr(finding, name))
         }
-        action = "plan.skipped" if finding.skips else "plan.warning"
+        action = _ACTIONS.get(finding.code) or ("plan.skipped" if finding.skips else "plan.warning")
         log.warn(action, code=finding.code, reason=finding.message, **fields)
 
 

@@ -19,6 +19,7 @@ from sidecar.engine import Engine
 from sidecar.failures import FAILURES, told
 from sidecar.left_down import work_off
 from sidecar.log import flush, get_logger
+from sidecar.rendering import origins_of
 from sidecar.settings import Settings
 from sidecar.supervisor import Supervisor, diagnose
 from sidecar.wiring import api_maker, writing
@@ -144,6 +145,7 @@ def _options(settings: Settings) -> BackupOptions:
         exclude_bind_mounts=settings.exclude_bind_mounts,
         plan_id_prefix=settings.plan_id_prefix,
         plan_owners={plan_id: owner.workload for plan_id, owner in owners.items()},
+        plan_origins=origins_of(owners),
         policy=settings.label_policy,
         allow_path=settings.allow_path,
         dry_run=settings.dry_run,

@@ -80,9 +80,11 @@ def plan_hooks(
         containers: The workload's containers.
         against: What :func:`against_stopping` said.
     """
-    names = sorted(naming.final_name(c) for c in containers)
+    names = sorted(c.name for c in containers)
+    # That tool knew a container by the one name or the other, whatever it is called today.
+    all_names = dict.fromkeys((*names, *map(naming.final_name, containers)))
     go_hooks = hooks.go_tool_commands(
-        labels.start_commands, labels.end_commands, template=labels.template, containers=names
+        labels.start_commands, labels.end_commands, template=labels.template, containers=tuple(all_names)
     )
     idle = _without_effect(labels, names[0])
     if labels.start_commands or labels.end_commands:
@@ -100,9 +102,7 @@ def plan_hooks(
         return PlanHooks((), go_hooks, (refused, *idle))
     services = services_of(containers)
     belongs = {
-        naming.final_name(c): hooks.Belongs(
-            c.labels.get(COMPOSE_PROJECT, ""), c.labels.get(COMPOSE_SERVICE, "")
-        )
+        c.name: hooks.Belongs(c.labels.get(COMPOSE_PROJECT, ""), c.labels.get(COMPOSE_SERVICE, ""))
         for c in containers
         if not c.swarm_service
     }
