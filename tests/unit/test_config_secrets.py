@@ -29,9 +29,9 @@ def test_keys_and_tokens_of_peers_in_either_spelling(spelling: str) -> None:
 
 def test_ids_of_peers_are_open_in_either_spelling() -> None:
     peer = {"instance_id": "open-peer", "keyid": "open-id", "instance_url": "http://open"}
-    assert set(secrets_of({"multihost": {"known_hosts": [{**peer, "initial_pairing_secret": "s3cret"}]}})) == {
-        "s3cret"
-    }
+    assert set(
+        secrets_of({"multihost": {"known_hosts": [{**peer, "initial_pairing_secret": "s3cret"}]}})
+    ) == {"s3cret"}
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +14,6 @@ import pytest
 
 from sidecar import undo_command
 from sidecar.engine_errors import EngineError
-from sidecar.log import configure
 from sidecar.wiring import Writing
 from tests.unit.builders import container
 from tests.unit.stage import CONFIG, Stage
@@ -47,7 +45,7 @@ def stage(tmp_path: Path) -> Stage:
 
 
 def restore(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tell: Callable[[], bool]
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tell: Callable[[], bool]
 ) -> tuple[int, list[dict[str, Any]]]:
     @contextmanager
     def stopping() -> Iterator[threading.Event]:
@@ -57,10 +55,10 @@ def restore(
     monkeypatch.setattr(undo_command, "stopping", stopping)
     monkeypatch.setattr(undo_command, "writing", lambda *_args, **_kw: parts)
     monkeypatch.setattr(undo_command, "time", SimpleNamespace(monotonic=stage.clock))
-    configure("json", "info")
-    capsys.readouterr()
-    code = undo_command.restore_config(stage.settings)
-    return code, [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    caplog.clear()
+    with caplog.at_level("INFO"):
+        code = undo_command.restore_config(stage.settings)
+    return code, [{"action": record.message, **record.__dict__["fields"]} for record in caplog.records]
 
 
 def last(lines: list[dict[str, Any]]) -> dict[str, Any]:
@@ -68,9 +66,9 @@ def last(lines: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def test_told_to_stop_after_the_swap_says_that_the_version_is_in_place(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    code, lines = restore(stage, monkeypatch, capsys, lambda: "start" in stage.backrest.calls)
+    code, lines = restore(stage, monkeypatch, caplog, lambda: "start" in stage.backrest.calls)
     assert code == 3
     assert stage.plans() == {"hand-made"}
     assert stage.backrest.running
@@ -80,10 +78,10 @@ def test_told_to_stop_after_the_swap_says_that_the_version_is_in_place(
 
 
 def test_told_to_stop_before_the_swap_says_that_nothing_was_changed(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     before = stage.path.read_bytes()
-    code, lines = restore(stage, monkeypatch, capsys, lambda: True)
+    code, lines = restore(stage, monkeypatch, caplog, lambda: True)
     assert code == 3
     assert stage.path.read_bytes() == before
     assert stage.backrest.calls == []
@@ -91,19 +89,19 @@ def test_told_to_stop_before_the_swap_says_that_nothing_was_changed(
 
 
 def test_a_failure_after_the_swap_says_that_the_version_is_in_place(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     stage.backrest.fail["start"] = EngineError("unreachable", "engine away", "")
-    code, lines = restore(stage, monkeypatch, capsys, lambda: False)
+    code, lines = restore(stage, monkeypatch, caplog, lambda: False)
     assert code == 3
     assert orjson.loads(stage.path.read_bytes())["plans"] == CONFIG["plans"]
     assert (last(lines)["action"], last(lines)["in_place"]) == ("config.restore_failed", True)
 
 
 def test_left_alone_it_ends_well(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    code, lines = restore(stage, monkeypatch, capsys, lambda: False)
+    code, lines = restore(stage, monkeypatch, caplog, lambda: False)
     assert code == 0
     assert stage.backrest.plans() == {"hand-made"}
     assert last(lines)["action"] == "config.restored"
