@@ -32,7 +32,7 @@ class Announcer:
         self._findings: frozenset[Finding] = frozenset()
         self._merged: Merge | None = None
         self._merge_findings: frozenset[Finding] = frozenset()
-        self._faults: frozenset[str] = frozenset()
+        self._faults: frozenset[tuple[str, str]] = frozenset()
         self._blocked: frozenset[Blocked] = frozenset()
         self._notes: frozenset[str] = frozenset()
         self._trouble = ""
@@ -101,13 +101,13 @@ class Announcer:
         self._merged = merge
         say_findings(finding for finding in merge.findings if finding not in self._merge_findings)
         self._merge_findings = frozenset(merge.findings)
-        faults = {fault.where: fault for fault in merge.preexisting}
-        for where, fault in faults.items():
-            if where not in self._faults:
+        faults = tuple(dict.fromkeys((fault.where, fault.message) for fault in merge.preexisting))
+        for where, message in faults:
+            if (where, message) not in self._faults:
                 log.error(
                     "config.fault",
                     where=where,
-                    reason=fault.message,
+                    reason=message,
                     advice="Backrest would not start with this; it was there before us, mend it in Backrest",
                 )
         self._faults = frozenset(faults)
