@@ -12,6 +12,7 @@ from sidecar.discovery import asked_by, enabled_volumes, labels_of_volumes
 from sidecar.grouping import Grouping
 from sidecar.labels import LabelPolicy, VolumeLabels
 from sidecar.model import EngineSnapshot
+from sidecar.naming import Workload
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +24,14 @@ class Wishes:
         broken: One sentence for each workload (or named plan) that is left out because of a wrong label.
         notes: Oddities, one sentence each.
         volume_labels: Labels of the volumes that have any, by name.
+        doubtful: Workloads with a plan that is left out: nobody knows what it wants to keep.
     """
 
     wishes: tuple[Wish, ...] = ()
     broken: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     volume_labels: Mapping[str, VolumeLabels] | None = None
+    doubtful: frozenset[Workload] = frozenset()
 
 
 def gather(
@@ -53,6 +56,7 @@ def gather(
     volumes = labels_of_volumes(snapshot.volumes)
     enabled = enabled_volumes(volumes)
     found: list[Wish] = []
+    doubtful: set[Workload] = set()
     findings = [finding for labels in volumes.values() for finding in labels.findings]
     for base, containers in Grouping().groups(snapshot, enabled, also=quiesced):
         asked = asked_by(base, containers, enabled, policy)
@@ -60,8 +64,10 @@ def gather(
         if any(c.id in quiesced for c in containers) and (asked.nothing or asked.by_volume):
             found.append(Wish(base, "", containers))  # the volume's wish is part of it
             continue
-        volumes_alone = asked.by_volume or None
-        found.extend(Wish(base.named(plan.name), "", containers, plan, volumes_alone) for plan in asked.plans)
+        if asked.broken:
+            doubtful.add(base)
+        only, alone = asked.by_volume or None, len(asked.names) == 1
+        found.extend(Wish(base.named(p.name), "", containers, p, only, alone=alone) for p in asked.plans)
     ids = naming.assign_ids(
         {wish.workload: () for wish in found},
         prefix=plan_prefix,
@@ -73,4 +79,4 @@ def gather(
     wishes = tuple(sorted(named, key=lambda wish: wish.workload))
     broken = tuple(finding.message for finding in findings if finding.skips)
     notes = tuple(finding.message for finding in findings if not finding.skips)
-    return Wishes(wishes, broken, notes, volumes)
+    return Wishes(wishes, broken, notes, volumes, frozenset(doubtful))

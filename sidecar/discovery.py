@@ -39,6 +39,11 @@ class Asked:
         """Whether it asks for nothing, rightly or wrongly."""
         return not (self.plans or self.withdrawn or self.broken)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of all plans that the labels are about, right or wrong."""
+        return (*(plan.name for plan in self.plans), *self.withdrawn, *self.broken)
+
 
 def labels_of_volumes(volumes: Mapping[str, Volume]) -> dict[str, VolumeLabels]:
     """Return the labels of those volumes that carry any of ours, by name."""

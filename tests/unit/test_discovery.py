@@ -46,7 +46,11 @@ def sets(found: Wishes) -> BackupSets:
 def test_labels_of_the_image_of_an_enabled_volumes_container_do_not_count() -> None:
     app = from_its_image(plain(), IMAGE)
     (backup,) = sets(wishes(app)).sets
-    assert (backup.paths, [b.source for b in backup.binds], backup.keep) == (("/volumes/app",), ["app"], None)
+    assert (backup.paths, [b.source for b in backup.binds], backup.keep) == (
+        ("/volumes/shop/app",),
+        ["app"],
+        None,
+    )
     (plan,) = rendering(app, volumes=(ENABLED,)).plans
     assert (plan.plan.paths, plan.plan.repo) == ((DATA,), "main")
     assert plan.sources.get("retention", "") != "backrest.keep"
