@@ -12,7 +12,7 @@ from sidecar.engine_errors import EngineError
 from sidecar.log import get_logger
 from sidecar.merge_result import Blocked, ChangeKind, Merge
 from sidecar.model import EngineSnapshot, Finding
-from sidecar.rendering import RenderedPlan, Rendering
+from sidecar.rendering import AMBIGUOUS_BACKREST, RenderedPlan, Rendering
 from sidecar.status import StatusBoard
 
 log = get_logger(__name__)
@@ -181,13 +181,16 @@ _PAST = {"adopted": "taken_over"}
 
 
 def say_findings(findings: Iterable[Finding]) -> None:
-    """Log findings: skips as ``plan.skipped``, the rest as ``plan.warning``."""
+    """Log findings: skips as ``plan.skipped``, the rest as ``plan.warning``; which is Backrest concerns all plans."""
     for finding in findings:
         fields: dict[str, Any] = {
             name: value
             for name in ("container", "label", "value", "hint")
             if (value := getattr(finding, name))
         }
+        if finding.code == AMBIGUOUS_BACKREST:
+            log.error("backrest.ambiguous", reason=finding.message)
+            continue
         action = "plan.skipped" if finding.skips else "plan.warning"
         log.warn(action, code=finding.code, reason=finding.message, **fields)
 

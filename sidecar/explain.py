@@ -20,7 +20,7 @@ from sidecar.failures import FAILURES
 from sidecar.messages import PlansRendered
 from sidecar.model import EngineSnapshot, Finding, printable
 from sidecar.paths import PathRules
-from sidecar.rendering import Basis, ConfigView
+from sidecar.rendering import AMBIGUOUS_BACKREST, Basis, ConfigView
 from sidecar.settings import Settings
 from sidecar.wiring import Source, open_engine
 
@@ -101,7 +101,8 @@ def look(settings: Settings, engine: Source) -> tuple[tuple[Explanation, ...], t
             for fault in merge.preexisting
         )
     notes.extend([rendering.default_repo_error] if rendering.default_repo_error else [])
-    if not view and settings.path_view == "auto":
+    unclear = any(finding.code == AMBIGUOUS_BACKREST for finding in rendering.findings)
+    if not view and settings.path_view == "auto" and not unclear:
         notes.append(
             f"No container {settings.backrest_container} was seen: whether Backrest sees a path is not known."
         )

@@ -13,6 +13,9 @@ from sidecar.backrest_plan import Plan
 from sidecar.model import NO_LABELS, Finding
 from sidecar.paths import View
 
+AMBIGUOUS_BACKREST = "backrest-ambiguous"
+"""Code of the finding that nobody can tell which container is Backrest."""
+
 
 def _nothing() -> Mapping[str, Any]:
     return NO_LABELS
