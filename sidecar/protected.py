@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from sidecar.model import Container, EngineSnapshot, printable
+from sidecar.model import COMPOSE_SERVICE, SWARM_SERVICE, Container, EngineSnapshot, printable
 
 VERSION_LABEL = "org.opencontainers.image.version"
 """Label of Backrest's image."""
@@ -55,10 +55,11 @@ def choose_backrest(containers: Iterable[Container], wanted: str) -> BackrestCho
     chosen between: the next look might choose another.
     """
     everything = tuple(containers) if wanted else ()
-    named = [c for c in everything if c.name == wanted or is_by_id(c.id, wanted)]
+    named = [c for c in everything if c.name == wanted]
+    named = named or [c for c in everything if is_by_id(c.id, wanted)]
     if named:
-        return BackrestChoice(max(named, key=lambda c: c.name == wanted))
-    services = [c for c in everything if c.service == wanted and not c.is_oneoff]
+        return BackrestChoice(named[0])
+    services = [c for c in everything if _may_be_of(c, wanted) and c.service == wanted and not c.is_oneoff]
     services = [c for c in services if c.state not in {"removing", "dead"}] or services
     newest: dict[str, Container] = {}
     for container in sorted(services, key=_standing):
@@ -74,6 +75,12 @@ def choose_backrest(containers: Iterable[Container], wanted: str) -> BackrestCho
         )
     short = [c for c in everything if c.id.startswith(wanted)]
     return BackrestChoice(short[0] if len(short) == 1 else None)
+
+
+def _may_be_of(container: Container, service: str) -> bool:
+    """Whether it could be of that service: cheap, for it is asked of every container at every rendering."""
+    labels = container.labels
+    return service in labels.get(COMPOSE_SERVICE, "") or service in labels.get(SWARM_SERVICE, "")
 
 
 def is_by_id(container_id: str, wanted: str) -> bool:
