@@ -35,6 +35,7 @@ class Announcer:
         self._faults: frozenset[tuple[str, str]] = frozenset()
         self._blocked: frozenset[Blocked] = frozenset()
         self._notes: frozenset[str] = frozenset()
+        self._paths_note = ""
         self._trouble = ""
         self._usable = False
         self._repo: tuple[str, str] | None = None
@@ -57,6 +58,12 @@ class Announcer:
             if note not in self._notes:
                 log.warn("engine.limited", reason=note)
         self._notes = notes
+
+    def paths_unknown(self, note: str) -> None:
+        """Paths could not be looked up where Backrest would read them, and why; empty when they could."""
+        if note and note != self._paths_note:
+            log.warn("engine.limited", reason=note)
+        self._paths_note = note
 
     def config_unusable(self, error: Exception) -> None:
         """There is no config.json to work with."""
@@ -142,6 +149,13 @@ class Announcer:
                     plan=change.plan_id,
                     old=change.before.get("paths"),
                     new=change.after.get("paths"),
+                )
+            if "excludes" in change.fields and change.before is not None and change.after is not None:
+                log.info(
+                    "plan.excludes_changed",
+                    plan=change.plan_id,
+                    old=change.before.get("excludes", []),
+                    new=change.after.get("excludes", []),
                 )
 
     def would_write(self, before: dict[str, Any], merge: Merge, *, text: bool) -> None:

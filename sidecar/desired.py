@@ -51,6 +51,7 @@ class Desired:
             basis.owners,
             self._settings,
             path_view=basis.path_view,
+            facts=basis.facts,
             memo=self._memo,
         )
         if self._settings.path_view == "auto":

@@ -13,14 +13,14 @@ import orjson
 from sidecar.backrest_idle import zones_of
 from sidecar.cli import CHANGED, FAILED
 from sidecar.config_file import ConfigFile
-from sidecar.desired import Desired, path_view
 from sidecar.engine import Engine
 from sidecar.explain_model import Clock, Explanation, explain_all
 from sidecar.failures import FAILURES
 from sidecar.messages import PlansRendered
 from sidecar.model import EngineSnapshot, Finding, printable
-from sidecar.paths import PathRules
-from sidecar.rendering import AMBIGUOUS_BACKREST, Basis, ConfigView
+from sidecar.observe import Observer
+from sidecar.plans import path_context
+from sidecar.rendering import AMBIGUOUS_BACKREST, ConfigView
 from sidecar.settings import Settings
 from sidecar.wiring import Source, open_engine
 
@@ -78,11 +78,11 @@ def containers_match(explanation: Explanation, names: Sequence[str]) -> bool:
 
 def look(settings: Settings, engine: Source) -> tuple[tuple[Explanation, ...], tuple[str, ...]]:
     """Return an explanation of every container, and notes that concern them all. Raises one of FAILURES."""
-    snapshot = engine.snapshot()
+    observer = Observer(settings, engine, time.monotonic)
+    snapshot = observer.snapshot()
     notes = list(snapshot.notes)
     file = ConfigFile(settings, now=time.time, read_only=True)
     state = file.state()
-    view = path_view(snapshot, state.view, settings)
     config_view = ConfigView()
     usable = False
     try:
@@ -90,8 +90,9 @@ def look(settings: Settings, engine: Source) -> tuple[tuple[Explanation, ...], t
         usable = True
     except file.Unusable as error:
         notes.append(f"{error} Until then no plan is written.")
-    basis = Basis(config_view, state.owners, view)
-    rendering = Desired(settings).render(snapshot, basis)
+    seen = observer.render(snapshot, config_view, state.owners, state.view)
+    rendering, basis = seen.rendering, seen.basis
+    notes.extend([observer.note] if observer.note else [])
     if not usable:
         rendering = replace(rendering, findings=tuple(map(_repo_unknown, rendering.findings)))
     merge = file.preview(PlansRendered(rendering, snapshot, basis, 1, 0.0)) if usable else None
@@ -102,19 +103,13 @@ def look(settings: Settings, engine: Source) -> tuple[tuple[Explanation, ...], t
         )
     notes.extend([rendering.default_repo_error] if rendering.default_repo_error else [])
     unclear = any(finding.code == AMBIGUOUS_BACKREST for finding in rendering.findings)
-    if not view and settings.path_view == "auto" and not unclear:
+    if not basis.path_view and settings.path_view == "auto" and not unclear:
         notes.append(
             f"No container {settings.backrest_container} was seen: whether Backrest sees a path is not known."
         )
-    rules = PathRules(
-        docker_root=settings.docker_root or "",
-        engine_root=snapshot.docker_root,
-        volume_prefix=settings.volume_prefix or "",
-        exclude_binds=settings.exclude_bind_mounts,
-        engine_socket=settings.docker_sock.removeprefix("unix://"),
-    )
+    context = path_context(snapshot, settings, basis.path_view, basis.facts)
     now = dt.datetime.now(dt.UTC)
-    found = explain_all(snapshot, rendering, merge, rules, view, _clock(settings, engine, snapshot), now)
+    found = explain_all(snapshot, rendering, merge, context, _clock(settings, engine, snapshot), now)
     told = {finding for explanation in found for finding in explanation.findings}
     notes.extend(finding.message for finding in rendering.findings if finding not in told)
     return found, tuple(dict.fromkeys(notes))

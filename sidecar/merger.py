@@ -15,7 +15,7 @@ from sidecar.merge_pass import Settled
 from sidecar.merge_result import Merge, MergeOptions
 from sidecar.messages import PlansRendered
 from sidecar.protected import VERSION_LABEL, find_backrest
-from sidecar.rendering import Basis, ConfigView, Rendering
+from sidecar.rendering import ConfigView, Rendering
 from sidecar.settings import Settings
 from sidecar.state import State
 from sidecar.validation import Checked
@@ -117,7 +117,7 @@ class Merger:
         return {p.plan.id: plan_digest(p.plan) for p in rendered.plans if p.plan.id in plan_ids}
 
     def _render(self, view: ConfigView, state: State, wish: PlansRendered) -> Rendering:
-        basis = Basis(view, state.owners, wish.basis.path_view)
+        basis = replace(wish.basis, view=view, owners=state.owners)
         if basis == wish.basis:
             self._rendered = wish.rendering
         else:

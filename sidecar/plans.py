@@ -7,7 +7,7 @@ filled in. Whatever cannot be rendered is a finding that names container, label,
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from sidecar import naming
@@ -16,6 +16,8 @@ from sidecar.finished_plan import Draft, Finished, finish_plan
 from sidecar.grouping import Grouping
 from sidecar.model import Container, EngineSnapshot, Finding, Volume, printable
 from sidecar.naming import Workload
+from sidecar.own_data import leave_out_own, signs
+from sidecar.path_facts import NO_FACTS, Facts
 from sidecar.paths import PathRules, View
 from sidecar.plan_hooks import against_stopping
 from sidecar.plan_paths import PathContext, draft_paths
@@ -34,6 +36,7 @@ class _Group:
     present: set[str] = field(default_factory=set)
     withdrawn: set[str] = field(default_factory=set)
     drafts: list[Draft] = field(default_factory=list)
+    candidates: set[str] = field(default_factory=set)
     broken: bool = False
 
 
@@ -53,15 +56,22 @@ class Memo:
     def begin(self, context: PathContext) -> None:
         """Forget what was made under other options, another view, or with volumes that are not the same now."""
         old, self.context = self.context, context
-        if old is None or replace(context, volumes=old.volumes, volume_labels=old.volume_labels) != old:
+        if (
+            old is None
+            or replace(context, volumes=old.volumes, volume_labels=old.volume_labels, facts=old.facts) != old
+        ):
             self.groups.clear()
             self.plans.clear()
-        elif old.volumes is not context.volumes and (altered := _altered(old.volumes, context.volumes)):
-            self.groups = {
-                workload: group
-                for workload, group in self.groups.items()
-                if not any(mount.name in altered for c in group.containers for mount in c.mounts)
-            }
+            return
+        if old.facts is not context.facts:
+            known, now = old.facts, context.facts
+            changed = {p for p in known.keys() | now.keys() if known.get(p) != now.get(p)}
+            self._forget(lambda group: not changed.isdisjoint(group.candidates))
+        if old.volumes is not context.volumes and (altered := _altered(old.volumes, context.volumes)):
+            self._forget(lambda group: any(m.name in altered for c in group.containers for m in c.mounts))
+
+    def _forget(self, concerned: Callable[[_Group], bool]) -> None:
+        self.groups = {w: group for w, group in self.groups.items() if not concerned(group)}
 
 
 def _altered(old: Mapping[str, Volume], new: Mapping[str, Volume]) -> frozenset[str]:
@@ -72,6 +82,27 @@ def _altered(old: Mapping[str, Volume], new: Mapping[str, Volume]) -> frozenset[
     return frozenset(changed | (old.keys() - new.keys()))
 
 
+def path_context(
+    snapshot: EngineSnapshot, settings: Settings, path_view: View = (), facts: Facts = NO_FACTS
+) -> PathContext:
+    """Return what all plans of one rendering share when paths are worked out. Arguments as for :func:`render`."""
+    return PathContext(
+        rules=PathRules(
+            docker_root=settings.docker_root or "",
+            engine_root=snapshot.docker_root,
+            volume_prefix=settings.volume_prefix or "",
+            exclude_binds=settings.exclude_bind_mounts,
+            engine_socket=settings.docker_sock.removeprefix("unix://"),
+        ),
+        volumes=snapshot.volumes,
+        volume_labels=labels_of_volumes(snapshot.volumes),
+        allowed=settings.allow_path,
+        view=path_view if settings.path_view == "auto" else (),
+        facts=facts,
+        unseen=settings.unseen_paths,
+    )
+
+
 def render(
     snapshot: EngineSnapshot,
     view: ConfigView,
@@ -79,6 +110,7 @@ def render(
     settings: Settings,
     *,
     path_view: View = (),
+    facts: Facts = NO_FACTS,
     memo: Memo | None = None,
 ) -> Rendering:
     """Return the plans that the containers' labels ask for.
@@ -89,22 +121,11 @@ def render(
         owners: Which workload has which plan.
         settings: Options.
         path_view: The Backrest container's mounts; empty writes host paths.
+        facts: What is known of paths as Backrest sees them.
         memo: Carries work from one rendering to the next; only saves time.
     """
-    volume_labels = labels_of_volumes(snapshot.volumes)
-    context = PathContext(
-        rules=PathRules(
-            docker_root=settings.docker_root or "",
-            engine_root=snapshot.docker_root,
-            volume_prefix=settings.volume_prefix or "",
-            exclude_binds=settings.exclude_bind_mounts,
-            engine_socket=settings.docker_sock.removeprefix("unix://"),
-        ),
-        volumes=snapshot.volumes,
-        volume_labels=volume_labels,
-        allowed=settings.allow_path,
-        view=path_view if settings.path_view == "auto" else (),
-    )
+    context = path_context(snapshot, settings, path_view, facts)
+    volume_labels = context.volume_labels
     memo = memo or Memo()
     memo.begin(context)
     enabled = enabled_volumes(volume_labels)
@@ -127,7 +148,7 @@ def render(
     drafts = [draft for group in groups for draft in group.drafts]
     withdrawn = frozenset(key for group in groups for key in group.withdrawn)
     ids = _assign(drafts, view, owners, settings, findings, living=present | withdrawn)
-    plans = _finish(drafts, ids, snapshot, view, owners, settings, memo, findings)
+    plans = _finish(drafts, ids, snapshot, view, owners, settings, context, memo, findings)
     renamed = sorted(
         (old, ids[owner.workload])
         for old, owner in owners.items()
@@ -140,6 +161,9 @@ def render(
         present=frozenset(present),
         withdrawn=withdrawn,
         renamed=tuple(renamed),
+        candidates=tuple(
+            sorted({path for group in groups for path in group.candidates}.union(signs(context.view)))
+        ),
         default_repo=repos.fallback,
         default_repo_error=repos.error,
     )
@@ -160,10 +184,9 @@ def _draft_group(
     for plan in asked.plans:
         named = workload.named(plan.name) if plan.name else workload
         group.present.add(named.key)
-        paths = draft_paths(
-            containers, plan.include, plan.exclude, context, only_enabled_volumes=bool(asked.by_volume)
-        )
+        paths = draft_paths(containers, plan, context, only_enabled_volumes=bool(asked.by_volume))
         group.findings.extend(paths.findings)
+        group.candidates.update(paths.candidates)
         if not paths.skipped:
             group.drafts.append(Draft(named, plan, containers, paths))
     return group
@@ -207,11 +230,13 @@ def _finish(
     view: ConfigView,
     owners: Owners,
     settings: Settings,
+    context: PathContext,
     memo: Memo,
     findings: list[Finding],
 ) -> tuple[RenderedPlan, ...]:
     """Fill in what depends on the id, on config.json, and on who must not be stopped."""
     repos = RepoChoice.of(view, settings.default_repo or "")
+    directories = dict(view.local_repos)
     guarded = protected(snapshot, settings.backrest_container, settings.docker_sock)
     former = {owner.workload: plan_id for plan_id, owner in owners.items() if plan_id in repos.standing}
     before = memo.plans if memo.repos == (repos.known, repos.error) else {}
@@ -221,11 +246,20 @@ def _finish(
         plan_id = ids.get(draft.workload.key, "")
         repo = repos.choose(draft.labels.repo, plan_id, former.get(draft.workload.key, ""))
         against = against_stopping(draft.containers, guarded, snapshot) if draft.labels.template else ()
-        basis = (plan_id, repo, against, plan_id in repos.standing)
+        repository = directories.get(repo[0], "")
+        basis = (plan_id, repo, against, plan_id in repos.standing, repository)
         done = before.get(draft.workload)
         if done is None or done.draft is not draft or done.basis != basis:
             found: list[Finding] = []
-            plan = finish_plan(draft, plan_id, repo, repos, against, settings, found)
+            own = leave_out_own(
+                draft.paths.paths,
+                draft.paths.excludes,
+                repository,
+                context.view,
+                context.facts,
+                draft.containers[0].name,
+            )
+            plan = finish_plan(draft, plan_id, repo, repos, against, settings, own, found)
             done = Finished(draft, basis, plan, tuple(found))
         memo.plans[draft.workload] = done
         findings.extend(done.findings)

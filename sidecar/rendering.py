@@ -11,6 +11,7 @@ from typing import Any
 
 from sidecar.backrest_plan import Plan
 from sidecar.model import NO_LABELS, Finding
+from sidecar.path_facts import Facts, no_facts
 from sidecar.paths import View
 
 AMBIGUOUS_BACKREST = "backrest-ambiguous"
@@ -58,10 +59,17 @@ class PlanFacts:
 
 @dataclass(frozen=True, slots=True)
 class ConfigView:
-    """The part of config.json that rendering depends on: repos and plans in the file's order."""
+    """The part of config.json that rendering depends on.
+
+    Attributes:
+        repo_ids: In the file's order.
+        plans: In the file's order.
+        local_repos: (repo id, directory) of the repositories that are a directory where Backrest runs.
+    """
 
     repo_ids: tuple[str, ...] = ()
     plans: tuple[PlanFacts, ...] = ()
+    local_repos: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +80,13 @@ class Basis:
         view: Repos and plans in config.json.
         owners: Which workload has which plan.
         path_view: The Backrest container's mounts, as seen now or last.
+        facts: What is known of paths as Backrest sees them.
     """
 
     view: ConfigView
     owners: Owners
     path_view: View
+    facts: Facts = field(default_factory=no_facts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +99,7 @@ class RenderedPlan:
         containers: Names of the containers behind it (several for replicas).
         sources: For each field the label or default it comes from, e.g. ``{"schedule": "backrest.schedule"}``.
         go_hooks: What the Go tool would have rendered from the same labels, to recognise its hooks.
+        without: Host paths that the labels ask for and that are left out, because Backrest cannot read them.
     """
 
     plan: Plan
@@ -96,6 +107,7 @@ class RenderedPlan:
     containers: tuple[str, ...]
     sources: Mapping[str, str] = field(default_factory=_nothing)
     go_hooks: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +122,7 @@ class Rendering:
         withdrawn: Workload keys whose label says ``backrest.enable=false``.
         renamed: (old id, new id) pairs of workloads whose id changed through an option.
         complete: False when the engine could not be listed wholly; absence then proves nothing.
+        candidates: Paths as Backrest would see them, whatever is known of them; to be looked up.
         warnings_default_repo: A sentence when the explicit default repo does not exist, else empty.
     """
 
@@ -119,5 +132,6 @@ class Rendering:
     withdrawn: frozenset[str] = frozenset()
     renamed: tuple[tuple[str, str], ...] = ()
     complete: bool = True
+    candidates: tuple[str, ...] = ()
     default_repo: str = ""
     default_repo_error: str = ""

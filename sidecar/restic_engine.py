@@ -10,7 +10,7 @@ from itertools import groupby
 from sidecar import backup_sets, naming
 from sidecar.backup_job import PARTIAL, Job, why
 from sidecar.backup_sets import BackupSet, BackupSets, SetRules
-from sidecar.backup_steps import End, Forget, ListSnapshots, RunRestic, Step, Tell, WhileDown
+from sidecar.backup_steps import End, Forget, LeaveOut, ListSnapshots, RunRestic, Step, Tell, WhileDown
 from sidecar.engine_errors import EngineError
 from sidecar.engine_types import RunSpec
 from sidecar.helpers import Ended
@@ -83,7 +83,7 @@ def targets_for(targets: Iterable[Target], sets: Iterable[BackupSet]) -> tuple[T
 def steps(job: Job) -> tuple[Step, ...]:
     """Return what a run does, in order."""
     options, found = job.options, sets_of(job)
-    notes = tuple(Tell(note) for note in found.notes)
+    notes = (*(LeaveOut(sentence) for sentence in found.broken), *(Tell(note) for note in found.notes))
     if not found.sets:
         return (*notes, End())
     if options.together:

@@ -94,7 +94,11 @@ class TestPaths:
 
     def test_excludes(self) -> None:
         web = container("web", {"paths.exclude": "/data/cache,*.tmp,/other/x"}, (volume("a"),))
-        assert one(web).plan.excludes == ("/var/lib/docker/volumes/a/_data/cache", "*.tmp", "/other/x")
+        assert one(web).plan.excludes == (
+            "/var/lib/docker/volumes/a/_data/cache",
+            "/var/lib/docker/volumes/a/_data/**/*.tmp",
+            "/other/x",
+        )
 
     def test_a_volume_of_another_driver_without_a_path_is_named(self) -> None:
         web = container("web", mounts=(volume("s3", "/s", driver="s3", source=""), volume("a")))
@@ -109,11 +113,26 @@ class TestView:
     def test_a_path_is_written_as_backrest_sees_it(self) -> None:
         assert one(container("web"), path_view=self.VIEW).plan.paths == ("/vols/web_data/_data",)
 
-    def test_an_unseen_path_stays_the_hosts_and_is_named(self) -> None:
-        result = rendering(container("web", mounts=(bind("/opt/x", "/x"),)), path_view=self.VIEW)
-        assert result.plans[0].plan.paths == ("/opt/x",)
+    def test_an_unseen_path_takes_no_other_down_and_is_named(self) -> None:
+        web = container("web", mounts=(bind("/opt/x", "/x"), volume("a")))
+        result = rendering(web, path_view=self.VIEW)
+        (found,) = result.plans
+        assert (found.plan.paths, found.without) == (("/vols/a/_data",), ("/opt/x",))
         (finding,) = (f for f in result.findings if f.code == "invisible-path")
         assert "- /opt/x:/opt/x:ro" in finding.message
+        assert not finding.skips
+
+    def test_an_unseen_path_can_hold_its_plan_back(self) -> None:
+        web = container("web", mounts=(bind("/opt/x", "/x"), volume("a")))
+        result = rendering(web, path_view=self.VIEW, unseen_paths="keep")
+        assert result.plans == ()
+        assert "/web" in result.present
+        assert [f.code for f in result.findings if f.skips] == ["invisible-path"]
+
+    def test_where_nothing_is_seen_there_is_no_plan(self) -> None:
+        result = rendering(container("web", mounts=(bind("/opt/x", "/x"),)), path_view=self.VIEW)
+        assert result.plans == ()
+        assert {f.code for f in result.findings} == {"invisible-path", "no-path"}
 
     def test_a_covered_path_is_not_seen(self) -> None:
         covered = (("/srv", "/srv"), ("/var/x", "/srv/app"))
