@@ -192,10 +192,11 @@ class Announcer:
 
 
 _PAST = {"adopted": "taken_over"}
+_ACTIONS = {"successor": "plan.successor"}
 
 
 def say_findings(findings: Iterable[Finding]) -> None:
-    """Log findings: skips as ``plan.skipped``, the rest as ``plan.warning``; which is Backrest concerns all plans."""
+    """Log findings: skips as ``plan.skipped``, the rest as ``plan.warning`` or by an action of their own."""
     for finding in findings:
         fields: dict[str, Any] = {
             name: value
@@ -205,7 +206,7 @@ def say_findings(findings: Iterable[Finding]) -> None:
         if finding.code == AMBIGUOUS_BACKREST:
             log.error("backrest.ambiguous", reason=finding.message)
             continue
-        action = "plan.skipped" if finding.skips else "plan.warning"
+        action = _ACTIONS.get(finding.code) or ("plan.skipped" if finding.skips else "plan.warning")
         log.warn(action, code=finding.code, reason=finding.message, **fields)
 
 

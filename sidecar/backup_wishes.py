@@ -11,7 +11,7 @@ from sidecar.backup_sets import Wish
 from sidecar.discovery import asked_by, enabled_volumes, labels_of_volumes
 from sidecar.grouping import Grouping
 from sidecar.labels import LabelPolicy, VolumeLabels
-from sidecar.model import EngineSnapshot
+from sidecar.model import NO_LABELS, EngineSnapshot
 from sidecar.naming import Workload
 
 
@@ -42,6 +42,7 @@ def gather(
     plan_prefix: str,
     include_project: bool,
     owned: Mapping[str, str],
+    origins: Mapping[str, str] = NO_LABELS,
 ) -> Wishes:
     """Return what is to be backed up.
 
@@ -52,6 +53,7 @@ def gather(
         plan_prefix: ``--plan-id-prefix``.
         include_project: ``--include-project-name``.
         owned: Plan id → workload key as the state has it, so that tags name the plans that Backrest has.
+        origins: Workload key → key of the workload whose plan it has taken over, from the state.
     """
     volumes = labels_of_volumes(snapshot.volumes)
     enabled = enabled_volumes(volumes)
@@ -73,6 +75,7 @@ def gather(
         prefix=plan_prefix,
         include_project=include_project,
         owned=owned,
+        origins=origins,
         standing={},
     ).ids
     named = (replace(wish, plan_id=ids.get(wish.workload.key, "")) for wish in found)

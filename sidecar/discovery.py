@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
-from sidecar import naming
-from sidecar.label_reader import ENABLE, ours
+from sidecar.label_guess import ENABLE
+from sidecar.label_reader import ours
 from sidecar.labels import LabelPolicy, PlanLabels, VolumeLabels, parse, parse_volume
 from sidecar.model import Container, Finding, Volume
 from sidecar.naming import Workload
@@ -74,7 +74,7 @@ def asked_by(
         policy: What labels may do.
     """
     newest = max(containers, key=lambda c: (c.created, c.id))
-    name, image = naming.final_name(newest), newest.image_labels
+    name, image = newest.name, newest.image_labels
     labels = parse(newest.labels, container=name, image_labels=image, policy=policy)
     findings = list(labels.findings)
     if any(_ours(c) != _ours(newest) for c in containers if c is not newest):

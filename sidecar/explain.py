@@ -11,6 +11,7 @@ from dataclasses import asdict, replace
 import orjson
 
 from sidecar.backrest_idle import zones_of
+from sidecar.boot import read_boot
 from sidecar.cli import CHANGED, FAILED
 from sidecar.config_file import ConfigFile
 from sidecar.engine import Engine
@@ -18,6 +19,7 @@ from sidecar.explain_model import Clock, Explanation, explain_all
 from sidecar.failures import FAILURES
 from sidecar.messages import PlansRendered
 from sidecar.model import EngineSnapshot, Finding, printable
+from sidecar.naming import without_temporary
 from sidecar.observe import Observer
 from sidecar.plans import path_context
 from sidecar.rendering import AMBIGUOUS_BACKREST, ConfigView
@@ -43,8 +45,13 @@ def explain(
     except FAILURES as failure:
         return _fail(str(failure))
     if containers:
-        wanted = [e for e in found if containers_match(e, containers)]
-        missing = [name for name in containers if not any(containers_match(e, (name,)) for e in found)]
+        named = {name: [e for e in found if containers_match(e, (name,))] for name in containers}
+        for name, hits in named.items():
+            # By the name that it will have, too, once Compose has ended a recreate.
+            coming = [] if hits else [e for e in found if without_temporary(e.container) == name]
+            hits.extend(coming if len(coming) == 1 else ())
+        wanted = [e for e in found if any(e in hits for hits in named.values())]
+        missing = [name for name, hits in named.items() if not hits]
         if missing:
             there = ", ".join(e.container for e in found) or "none"
             return _fail(f"no container {', '.join(map(printable, missing))}; there are: {there}")
@@ -81,7 +88,7 @@ def look(settings: Settings, engine: Source) -> tuple[tuple[Explanation, ...], t
     observer = Observer(settings, engine, time.monotonic)
     snapshot = observer.snapshot()
     notes = list(snapshot.notes)
-    file = ConfigFile(settings, now=time.time, read_only=True)
+    file = ConfigFile(settings, now=time.time, read_only=True, boot=read_boot)
     state = file.state()
     config_view = ConfigView()
     usable = False

@@ -135,9 +135,9 @@ def explain_all(
         return "to be written" if plan.plan.id in changed else "up to date"
 
     def explain(container: Container) -> Explanation:
-        name = naming.final_name(container)
+        name = container.name
         plans = tuple(_plan_view(plan, state_of(plan), clock, now) for plan in by_container.get(name, ()))
-        own = tuple(dict.fromkeys((*findings.get(name, ()), *findings.get(container.name, ()))))
+        own = tuple(dict.fromkeys(findings.get(name, ())))
         verdict, reason = _verdict(container, plans, own, rendering)
         paths = tuple(path for plan in plans for path in plan.paths)
         without = tuple(dict.fromkeys(path for plan in plans for path in plan.without))

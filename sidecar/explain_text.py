@@ -108,7 +108,8 @@ def _details(e: Explanation) -> Iterator[str]:
 
 
 def _plan(plan: PlanView) -> Iterator[str]:
-    yield f"  plan       {plan.id} ({plan.in_config})"
+    inherited = f"  [{plan.sources['id']}]" if "id" in plan.sources else ""
+    yield f"  plan       {plan.id} ({plan.in_config}){inherited}"
     yield f"  repo       {plan.repo}  [{plan.sources.get('repo', '')}]"
     yield f"  schedule   {plan.cron}  [{plan.sources.get('schedule', '')}]"
     yield f"  next runs  {', '.join(plan.next_runs) or 'never'}  [{plan.clock}]"

@@ -63,7 +63,7 @@ def finish_plan(
         own: Its paths and excludes without what no plan should hold.
         findings: What is found is added here.
     """
-    labels, name = draft.labels, naming.final_name(draft.containers[0])
+    labels, name = draft.labels, draft.containers[0].name
     sources = dict(labels.sources)
     if not plan_id:
         text = (
@@ -113,7 +113,7 @@ def finish_plan(
         retention=_retention(name, labels, settings, sources, findings),
         hooks=rendered.hooks,
     )
-    names = tuple(sorted(naming.final_name(c) for c in draft.containers))
+    names = tuple(sorted(c.name for c in draft.containers))
     return RenderedPlan(plan, draft.workload.key, names, sources, rendered.go_hooks, draft.paths.without)
 
 

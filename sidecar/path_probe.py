@@ -2,7 +2,7 @@
 
 The engine tells it from outside, without a mount of ours: ``HEAD /containers/<backrest>/archive`` (Engine API:
 ContainerArchiveInfo). Where no Backrest container is known, Backrest runs on the host, or nobody knows where: then
-this process looks itself, and believes only what it sees, for it may not see everything.
+this process looks itself. Only on the host is what it does not see missing; anywhere else it may not see everything.
 
 - The engine needs some milliseconds a path. So what this process sees for itself, through a mount of the same
   directory of the host, is not asked for; all but a plain file or directory is.
@@ -83,7 +83,8 @@ class PathProbe:
         backrest = find_backrest(snapshot, self._backrest)
         if backrest is None or self._engine is None:
             if not self._where:
-                self._look_up(candidates, _local)
+                knows = self._on_host and self._engine is not None
+                self._look_up(candidates, lambda path: _local(path, knows=knows))
         elif backrest.state not in {"removing", "dead"}:
             if backrest.id != self._where:
                 self._where, self._known, self.note = backrest.id, {}, ""
@@ -152,9 +153,10 @@ def _in_container(engine: Engine, container_id: str, path: str) -> PathFact | No
     return PathFact(engine.stat_path(container_id, found.link_target) is not None, found.link_target)
 
 
-def _local(path: str) -> PathFact | None:
-    """Return what this process sees at a path; None for nothing, which proves nothing here."""
+def _local(path: str, *, knows: bool) -> PathFact | None:
+    """Return what this process sees at a path; None for nothing, unless it ``knows`` what is there."""
     here = Path(path)
     if here.is_symlink():
         return PathFact(True, str(here.resolve()))
-    return PathFact(True) if here.exists() else None
+    there = here.exists()
+    return PathFact(there) if there or knows else None

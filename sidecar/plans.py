@@ -7,14 +7,15 @@ filled in. Whatever cannot be rendered is a finding that names container, label,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from sidecar import naming
+from sidecar.assignment import assign, inherited_plan
 from sidecar.discovery import asked_by, enabled_volumes, labels_of_volumes
 from sidecar.finished_plan import Draft, Finished, finish_plan
 from sidecar.grouping import Grouping
-from sidecar.model import Container, EngineSnapshot, Finding, Volume, printable
+from sidecar.model import Container, EngineSnapshot, Finding, Volume
 from sidecar.naming import Workload
 from sidecar.own_data import leave_out_own, signs
 from sidecar.path_facts import NO_FACTS, Facts
@@ -22,9 +23,11 @@ from sidecar.paths import PathRules, View
 from sidecar.plan_hooks import against_stopping
 from sidecar.plan_paths import PathContext, draft_paths
 from sidecar.protected import protected
-from sidecar.rendering import ConfigView, Owners, RenderedPlan, Rendering
+from sidecar.rendering import ConfigView, Owners, RenderedPlan, Rendering, origins_of
 from sidecar.repo_choice import RepoChoice
 from sidecar.settings import Settings
+from sidecar.succession import Heir
+from sidecar.unasked import unasked
 
 
 @dataclass(slots=True)
@@ -147,8 +150,16 @@ def render(
         present.update(o.workload for o in owners.values() if o.workload.partition("#")[0] in held)
     drafts = [draft for group in groups for draft in group.drafts]
     withdrawn = frozenset(key for group in groups for key in group.withdrawn)
-    ids = _assign(drafts, view, owners, settings, findings, living=present | withdrawn)
-    plans = _finish(drafts, ids, snapshot, view, owners, settings, context, memo, findings)
+    doubtful = frozenset(name for name, labels in volume_labels.items() if labels.doubtful)
+    others = unasked(
+        owners, present | withdrawn, lambda key: memo.grouping.of(key, snapshot), doubtful=doubtful
+    )
+    present |= others.held
+    findings += others.findings
+    living = present | withdrawn | others.silent.keys()
+    ids, inherited = assign(drafts, view, owners, settings, findings, living=living, gone=others.gone)
+    present.update(heir.before for heir in inherited.values())  # its plan stays until the successor has it
+    plans = _finish(drafts, ids, snapshot, view, owners, settings, context, memo, findings, inherited)
     renamed = sorted(
         (old, ids[owner.workload])
         for old, owner in owners.items()
@@ -160,6 +171,7 @@ def render(
         findings=tuple(findings),
         present=frozenset(present),
         withdrawn=withdrawn,
+        silent=others.silent,
         renamed=tuple(renamed),
         candidates=tuple(
             sorted({path for group in groups for path in group.candidates}.union(signs(context.view)))
@@ -192,37 +204,6 @@ def _draft_group(
     return group
 
 
-def _assign(
-    drafts: Sequence[Draft],
-    view: ConfigView,
-    owners: Owners,
-    settings: Settings,
-    findings: list[Finding],
-    *,
-    living: Collection[str],
-) -> Mapping[str, str]:
-    """Return the plan id of each draft by workload key."""
-    assignment = naming.assign_ids(
-        {draft.workload: draft.paths.paths for draft in drafts},
-        prefix=settings.plan_id_prefix,
-        include_project=settings.include_project_name,
-        owned={plan_id: owner.workload for plan_id, owner in owners.items()},
-        standing={
-            plan.id: plan.paths
-            for plan in view.plans
-            if plan.id not in owners or not owners[plan.id].disabled
-        },
-        living=living,
-    )
-    for loser, wanted, winner in assignment.contested:
-        text = (
-            f"{loser} and {printable(winner) or 'another workload'} both map to plan id {wanted}; "
-            f"{loser} gets {assignment.ids[loser.key]} (see --include-project-name)"
-        )
-        findings.append(Finding("plan-id-contested", text, container=str(loser), value=wanted))
-    return assignment.ids
-
-
 def _finish(
     drafts: Sequence[Draft],
     ids: Mapping[str, str],
@@ -233,6 +214,7 @@ def _finish(
     context: PathContext,
     memo: Memo,
     findings: list[Finding],
+    inherited: Mapping[str, Heir],
 ) -> tuple[RenderedPlan, ...]:
     """Fill in what depends on the id, on config.json, and on who must not be stopped."""
     repos = RepoChoice.of(view, settings.default_repo or "")
@@ -242,12 +224,14 @@ def _finish(
     before = memo.plans if memo.repos == (repos.known, repos.error) else {}
     memo.plans, memo.repos = {}, (repos.known, repos.error)
     plans: list[RenderedPlan] = []
+    origins = origins_of(owners) | {key: heir.origin for key, heir in inherited.items()}
     for draft in drafts:
         plan_id = ids.get(draft.workload.key, "")
         repo = repos.choose(draft.labels.repo, plan_id, former.get(draft.workload.key, ""))
         against = against_stopping(draft.containers, guarded, snapshot) if draft.labels.template else ()
+        origin = origins.get(draft.workload.key, "")
         repository = directories.get(repo[0], "")
-        basis = (plan_id, repo, against, plan_id in repos.standing, repository)
+        basis = (plan_id, repo, against, plan_id in repos.standing, repository, origin)
         done = before.get(draft.workload)
         if done is None or done.draft is not draft or done.basis != basis:
             found: list[Finding] = []
@@ -260,6 +244,7 @@ def _finish(
                 draft.containers[0].name,
             )
             plan = finish_plan(draft, plan_id, repo, repos, against, settings, own, found)
+            plan = inherited_plan(plan, draft.workload, origin, settings) if plan and origin else plan
             done = Finished(draft, basis, plan, tuple(found))
         memo.plans[draft.workload] = done
         findings.extend(done.findings)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from sidecar.backrest_plan import Plan
 from sidecar.model import NO_LABELS, Finding
@@ -22,6 +22,23 @@ def _nothing() -> Mapping[str, Any]:
     return NO_LABELS
 
 
+class Counted(NamedTuple):
+    """How long a workload has been missed, by the machine's uptime, which no clock that is set can change.
+
+    Attributes:
+        seconds: Counted until then.
+        boot: Id of the boot in which that was; empty where there is none, and the wall clock counts.
+        uptime: Seconds since that boot.
+    """
+
+    seconds: float = 0.0
+    boot: str = ""
+    uptime: float = 0.0
+
+
+NOT_COUNTED = Counted()
+
+
 @dataclass(frozen=True, slots=True)
 class Owner:
     """What the state remembers of one plan of ours.
@@ -34,6 +51,10 @@ class Owner:
         paths: The paths that we wrote last; they find the owner again and tell what a view switch changed.
         absent_since: Unix time since when the workload has been continuously absent; 0 = present.
         disabled: We disabled it (withdrawn or orphaned), and must enable it again when it comes back.
+        origin: Key of the workload that the plan, and its id, was made for, where another has taken it over.
+        since: Unix time at which we added the plan; 0 for one that stood before, or of an older version. Two records
+            that differ in nothing else are equal.
+        counted: How long the workload has been missed.
     """
 
     workload: str
@@ -42,10 +63,18 @@ class Owner:
     paths: tuple[str, ...] = ()
     absent_since: float = 0.0
     disabled: bool = False
+    origin: str = ""
+    since: float = field(default=0.0, compare=False)
+    counted: Counted = NOT_COUNTED
 
 
 Owners = Mapping[str, Owner]
 """Plan id → owner."""
+
+
+def origins_of(owners: Owners) -> dict[str, str]:
+    """Return workload key → key of the workload whose plan it has taken over."""
+    return {owner.workload: owner.origin for owner in owners.values() if owner.origin}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +129,7 @@ class RenderedPlan:
         sources: For each field the label or default it comes from, e.g. ``{"schedule": "backrest.schedule"}``.
         go_hooks: What the Go tool would have rendered from the same labels, to recognise its hooks.
         without: Host paths that the labels ask for and that are left out, because Backrest cannot read them.
+        origin: Key of the workload that the plan was made for, where this one has taken it over.
     """
 
     plan: Plan
@@ -108,6 +138,7 @@ class RenderedPlan:
     sources: Mapping[str, str] = field(default_factory=_nothing)
     go_hooks: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
+    origin: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +150,8 @@ class Rendering:
         findings: Skips and warnings, in the engine's order.
         present: Workload keys that exist on the engine and ask for a plan, rendered or skipped. The plan of
             a present workload is no orphan.
+        silent: Workload keys of plans of ours whose containers are there and do not ask for them any more; each
+            with a clause that says so.
         withdrawn: Workload keys whose label says ``backrest.enable=false``.
         renamed: (old id, new id) pairs of workloads whose id changed through an option.
         complete: False when the engine could not be listed wholly; absence then proves nothing.
@@ -130,6 +163,7 @@ class Rendering:
     findings: tuple[Finding, ...] = ()
     present: frozenset[str] = frozenset()
     withdrawn: frozenset[str] = frozenset()
+    silent: Mapping[str, str] = field(default_factory=_nothing)
     renamed: tuple[tuple[str, str], ...] = ()
     complete: bool = True
     candidates: tuple[str, ...] = ()

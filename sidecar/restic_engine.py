@@ -83,7 +83,8 @@ def targets_for(targets: Iterable[Target], sets: Iterable[BackupSet]) -> tuple[T
 def steps(job: Job) -> tuple[Step, ...]:
     """Return what a run does, in order."""
     options, found = job.options, sets_of(job)
-    notes = (*(LeaveOut(sentence) for sentence in found.broken), *(Tell(note) for note in found.notes))
+    notes: tuple[Step, ...] = tuple(LeaveOut(sentence) for sentence in found.broken)
+    notes += tuple(Tell(note) for note in found.notes)
     if not found.sets:
         return (*notes, End())
     if options.together:

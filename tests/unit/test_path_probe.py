@@ -183,6 +183,8 @@ def test_without_a_container_of_backrest_this_process_looks_itself(tmp_path: Pat
     paths = tuple(str(tmp_path / name) for name in ("link", "missing", "real"))
     found = PathProbe(None, "backrest", Clock()).facts(paths, EngineSnapshot(()))
     assert found == {paths[0]: PathFact(True, str(tmp_path / "real")), paths[2]: PathFact(True)}
+    on_host = PathProbe(Files(), "backrest", Clock(), on_host=True).facts(paths, EngineSnapshot(()))
+    assert on_host == {**found, paths[1]: PathFact(False)}
 
 
 # --- what comes of it --------------------------------------------------------------------------------------

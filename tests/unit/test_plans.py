@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from sidecar.backrest_plan import SNAPSHOT_END, SNAPSHOT_START
@@ -205,17 +207,64 @@ class TestWorkloads:
     def test_oneoffs_are_ignored(self) -> None:
         assert rendering(container("d-web-run-1", {COMPOSE_ONEOFF: "True"}, compose=("d", "web"))).plans == ()
 
-    def test_the_newer_of_a_recreate_counts_alone_under_its_final_name(self) -> None:
-        old = container("d-web-1", {"snapshot-start": "echo $SELF"}, compose=("d", "web"), created=1)
+    @pytest.mark.parametrize(
+        ("state", "name"),
+        [
+            ("running", "0123456789ab_d-web-1"),
+            ("exited", "0123456789ab_d-web-1"),
+            (
+                "created",
+                "d-web-1",
+            ),  # Compose starts it once the old one, which runs and bears the name, is gone
+        ],
+    )
+    def test_the_newer_of_a_recreate_counts_alone_under_the_name_of_the_moment(
+        self, state: str, name: str
+    ) -> None:
+        labels = {"snapshot-start": "echo $SELF"}
+        old = container("d-web-1", labels, compose=("d", "web"), created=1)
         new = container(
             "0123456789ab_d-web-1",
-            {"snapshot-start": "echo $SELF", COMPOSE_REPLACE: old.id},
+            {**labels, COMPOSE_REPLACE: old.id},
+            (volume("new"),),
             compose=("d", "web"),
             created=2,
+            state=state,
         )
         plan = one(old, new)
-        assert plan.containers == ("d-web-1",)
-        assert plan.plan.hooks[0].command == "echo d-web-1"
+        assert plan.containers == (name,)
+        assert plan.plan.hooks[0].command == f"echo {name}"
+        assert plan.plan.paths == ("/var/lib/docker/volumes/new/_data",)
+
+    def test_a_left_over_name_is_the_name_until_it_is_renamed(self) -> None:
+        labels = {"hooks.template": "stop-start", COMPOSE_REPLACE: "web-1"}
+        left = container("0123456789ab_d-web-1", labels, (volume("a"),), compose=("d", "web"))
+        renamed = replace(left, name="d-web-1")
+        before, after = one(left), one(renamed)
+        assert all("docker" in hook.command for hook in before.plan.hooks)
+        for plan, name in ((before, left.name), (after, renamed.name)):
+            assert plan.containers == (name,)
+            assert {f"stop {name} " in hook.command for hook in plan.plan.hooks} == {True, False}
+        assert (before.workload, before.plan.id) == (after.workload, after.plan.id)
+        assert "docker stop d-web-1" in before.go_hooks, "the Go tool called it by its final name"
+
+    def test_the_workload_of_a_bare_container_goes_by_its_final_name(self) -> None:
+        left = container("0123456789ab_db", {COMPOSE_REPLACE: "db"}, (volume("a"),))
+        assert (one(left).workload, one(left).plan.id) == ("/db", "backrest_sidecar_db")
+        assert one(left).containers == ("0123456789ab_db",)
+
+    def test_a_recreate_changes_the_hooks_for_the_moment_without_the_old_container_alone(self) -> None:
+        """What the passes over Compose's create, stop, remove, rename and start see."""
+        labels = {"hooks.template": "stop-start"}
+        old = container("d-web-1", labels, (volume("a"),), compose=("d", "web"), created=1)
+        new = replace(
+            old, id="f" * 64, name="0123456789ab_d-web-1", created=2, state="created",
+            labels={**old.labels, COMPOSE_REPLACE: old.id},
+        )  # fmt: skip
+        stopped, final = replace(old, state="exited"), replace(new, name="d-web-1")
+        seen = [(old,), (old, new), (stopped, new), (new,), (final,), (replace(final, state="running"),)]
+        plans = [one(*containers).plan for containers in seen]
+        assert [plan == plans[0] for plan in plans] == [True, True, True, False, True, True]
 
     def test_same_service_of_two_projects(self) -> None:
         result = rendering(container("a", compose=("a", "web")), container("b", compose=("b", "web")))
