@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sidecar.backrest import locate
 from sidecar.desired import Desired, path_view
-from sidecar.engine_types import ContainerState
+from sidecar.engine_types import ContainerState, PathStat
 from sidecar.model import Container, EngineSnapshot, Mount
 from sidecar.paths import View, view_of
 from sidecar.protected import choose_backrest, find_backrest
@@ -161,8 +161,10 @@ def test_one_alone_is_clear() -> None:
 
 
 @pytest.fixture
-def two(rig: Rig) -> Rig:
+def two(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> Rig:
     """Two Backrests, of which the first is the one with the file."""
+    monkeypatch.setattr("sidecar.observe._on_host", lambda _settings: True)
+    monkeypatch.setattr(rig.engine, "stat_path", lambda *_: PathStat(), raising=False)
     rig.backrest.name = ONE.name
     rig.engine.there = (container("web"), backrest("one", id="b" * 64))
     assert rig.apply() == 0
@@ -180,6 +182,17 @@ def test_nothing_is_written_or_restarted_while_it_is_not_clear(two: Rig) -> None
     said = [event["reason"] for event in two.events if event.get("level") == "error"]
     assert any("one-backrest-1 and two-backrest-1" in reason for reason in said)
     assert two.said("backrest.ambiguous")
+
+
+def test_paths_in_its_container_are_not_looked_for_on_this_machine(two: Rig) -> None:
+    """Not while it is unclear which it is, nor while it is away: each plan would be left without a path."""
+    raw = two.path.read_bytes()
+    for there in (two.engine.there, two.engine.there[:1]):
+        two.engine.there = there
+        two.apply()
+        assert two.said("plan.skipped") == []
+        assert two.said("plan.warning") == []
+    assert two.path.read_bytes() == raw
 
 
 def test_as_soon_as_it_is_named_all_is_as_before(two: Rig) -> None:
