@@ -18,6 +18,7 @@ from sidecar.log import get_logger
 from sidecar.messages import Applied, PlansRendered, Report, WriteFailed
 from sidecar.observe import Observer
 from sidecar.plans import skipped
+from sidecar.rendering import AMBIGUOUS_BACKREST
 from sidecar.settings import Settings
 from sidecar.wiring import Source, Writing, api_maker, open_engine, writing
 
@@ -108,6 +109,8 @@ def _outcome(settings: Settings, wish: PlansRendered, reports: list[Report], *, 
             log.error(
                 "restart.owed", reason=applied.reason, advice="run again with --apply, or restart Backrest"
             )
+        return FAILED
+    if any(finding.code == AMBIGUOUS_BACKREST for finding in wish.rendering.findings):
         return FAILED
     if settings.strict and skips:
         return FAILED
