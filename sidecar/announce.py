@@ -12,7 +12,7 @@ from sidecar.engine_errors import EngineError
 from sidecar.log import get_logger
 from sidecar.merge_result import Blocked, ChangeKind, Merge
 from sidecar.model import EngineSnapshot, Finding
-from sidecar.rendering import RenderedPlan, Rendering
+from sidecar.rendering import AMBIGUOUS_BACKREST, RenderedPlan, Rendering
 from sidecar.status import StatusBoard
 
 log = get_logger(__name__)
@@ -32,7 +32,7 @@ class Announcer:
         self._findings: frozenset[Finding] = frozenset()
         self._merged: Merge | None = None
         self._merge_findings: frozenset[Finding] = frozenset()
-        self._faults: frozenset[str] = frozenset()
+        self._faults: frozenset[tuple[str, str]] = frozenset()
         self._blocked: frozenset[Blocked] = frozenset()
         self._notes: frozenset[str] = frozenset()
         self._unread: frozenset[str] = frozenset()
@@ -109,13 +109,13 @@ class Announcer:
         self._merged = merge
         say_findings(finding for finding in merge.findings if finding not in self._merge_findings)
         self._merge_findings = frozenset(merge.findings)
-        faults = {fault.where: fault for fault in merge.preexisting}
-        for where, fault in faults.items():
-            if where not in self._faults:
+        faults = tuple(dict.fromkeys((fault.where, fault.message) for fault in merge.preexisting))
+        for where, message in faults:
+            if (where, message) not in self._faults:
                 log.error(
                     "config.fault",
                     where=where,
-                    reason=fault.message,
+                    reason=message,
                     advice="Backrest would not start with this; it was there before us, mend it in Backrest",
                 )
         self._faults = frozenset(faults)
@@ -225,6 +225,9 @@ def say_findings(findings: Iterable[Finding]) -> None:
             for name in ("container", "label", "value", "hint")
             if (value := getattr(finding, name))
         }
+        if finding.code == AMBIGUOUS_BACKREST:
+            log.error("backrest.ambiguous", reason=finding.message)
+            continue
         action = _ACTIONS.get(finding.code) or ("plan.skipped" if finding.skips else "plan.warning")
         log.warn(action, code=finding.code, reason=finding.message, **fields)
 

@@ -1,18 +1,19 @@
 """What ``--engine restic`` backs up: for each plan of each workload one ``restic backup``. Pure.
 
-A workload's mounts appear read-only below ``<prefix>[/<project>]/<service>``, each at its own destination, and
-that directory is what restic is given. So ``restic forget --path`` with the same directory selects exactly the
-workload's snapshots.
+A workload's mounts appear read-only below ``<prefix>/<project>/<service>``, each at its own destination, and that
+directory is what restic is given. So ``restic forget --path`` with the same directory selects exactly the workload's
+snapshots. No two workloads share a directory, and none has another one because of others beside it: a directory that
+changed would begin a new history, and nothing would ever be forgotten of the old one.
 """
 
 from __future__ import annotations
 
+import hashlib
 import posixpath
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sidecar import naming
 from sidecar.engine_types import Bind
 from sidecar.labels import PlanLabels, VolumeLabels
 from sidecar.model import COMPOSE_NUMBER, Container, Mount
@@ -23,6 +24,7 @@ from sidecar.retention import Keep
 from sidecar.selection import Exclude, SelectionRules, inside_mount, select
 
 _SEGMENT = re.compile(r"[^A-Za-z0-9._-]")
+_NO_PROJECT = "_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,7 @@ class BackupSet:
         binds: The mounts, read-only.
         excludes: For ``--exclude``.
         keep: What its label says about keeping, None without one.
+        alone: Whether the workload's labels name no other plan, right or wrong.
     """
 
     workload: Workload
@@ -48,6 +51,7 @@ class BackupSet:
     binds: tuple[Bind, ...]
     excludes: tuple[str, ...] = ()
     keep: Keep | None = None
+    alone: bool = True
 
     @property
     def sources(self) -> frozenset[str]:
@@ -65,6 +69,7 @@ class Wish:
         containers: One container a replica.
         labels: The plan's labels; None for a workload that is only quiesced.
         only_volumes: Names of the volumes to take; None for all.
+        alone: Whether the workload's labels name no other plan, right or wrong.
     """
 
     workload: Workload
@@ -72,6 +77,7 @@ class Wish:
     containers: tuple[Container, ...]
     labels: PlanLabels | None = None
     only_volumes: frozenset[str] | None = None
+    alone: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +86,6 @@ class SetRules:
 
     Attributes:
         prefix: ``--restic-path-prefix``.
-        include_project: ``--include-project-name``.
         exclude_binds: ``--exclude-bind-mounts``.
         engine_socket: Path of the engine's socket; never backed up.
         allowed: ``--allow-path``; empty allows any.
@@ -88,7 +93,6 @@ class SetRules:
     """
 
     prefix: str = "/volumes"
-    include_project: bool = False
     exclude_binds: bool = False
     engine_socket: str = ""
     allowed: tuple[str, ...] = ()
@@ -118,56 +122,33 @@ class BackupSets:
     broken: tuple[str, ...] = ()
 
 
-def restic_root(workload: Workload, prefix: str, *, include_project: bool) -> str:
-    """Return ``<prefix>[/<project>]/<service>``, with raw names as rcb has them.
+def directory(workload: Workload, prefix: str) -> str:
+    """Return the directory of a workload: a function of its name alone, and no two workloads have one.
 
-    What could climb out of the directory, or hide in it, is replaced by ``_``: names come from labels.
+    ``<prefix>/<project>/<service>``; ``_`` stands for no project, and a bare container is ``<prefix>/<container>``.
+    What could climb out of the directory, or hide in it, is replaced by ``_``, with six hex digits of the name's
+    hash behind it: names come from labels.
     """
-    parts = [workload.project] if include_project and workload.project else []
-    parts.append(workload.service or workload.container)
-    return posixpath.join(prefix, *(_segment(part) for part in parts))
+    if workload.service:
+        project = _segment(workload.project) or _NO_PROJECT
+        return posixpath.join(prefix, project, _segment(workload.service))
+    return posixpath.join(prefix, _segment(workload.container))
 
 
 def build(wishes: Sequence[Wish], rules: SetRules) -> BackupSets:
-    """Return the backups for these wishes.
-
-    Two workloads that would share a directory both get one with their project in it, and it is said: their
-    snapshots must stay apart, or one's retention would forget the other's.
-    """
+    """Return the backups for these wishes."""
     notes: list[str] = []
     sets: list[BackupSet] = []
     empty: list[Workload] = []
     broken: list[str] = []
-    roots = _roots(wishes, rules, notes)
     for wish in sorted(wishes, key=lambda w: w.workload):
         wrong = len(broken)
-        found = _build(wish, roots[wish.workload.base], rules, notes, broken)
+        found = _build(wish, directory(wish.workload.base, rules.prefix), rules, notes, broken)
         if found is not None:
             sets.append(found)
         elif len(broken) == wrong:
             empty.append(wish.workload)
     return BackupSets(tuple(sets), tuple(dict.fromkeys(notes)), tuple(empty), tuple(dict.fromkeys(broken)))
-
-
-def _roots(wishes: Sequence[Wish], rules: SetRules, notes: list[str]) -> dict[Workload, str]:
-    """Return the directory of each workload, no two the same."""
-    bases = sorted({wish.workload.base for wish in wishes})
-    sharing: dict[str, list[Workload]] = {}
-    for base in bases:
-        root = restic_root(base, rules.prefix, include_project=rules.include_project)
-        sharing.setdefault(root, []).append(base)
-    roots: dict[Workload, str] = {}
-    for root, several in sharing.items():
-        if len(several) > 1:
-            names = " and ".join(map(str, several))
-            notes.append(
-                f"{names} would share {root}; each gets its project in its path (--include-project-name)"
-            )
-        for base in several:
-            mine = root if len(several) == 1 else restic_root(base, rules.prefix, include_project=True)
-            taken = mine in roots.values() or (len(several) > 1 and mine == root)
-            roots[base] = f"{mine}_{naming.stable_minute(base.key)}{len(roots)}" if taken else mine
-    return roots
 
 
 def _build(wish: Wish, root: str, rules: SetRules, notes: list[str], broken: list[str]) -> BackupSet | None:
@@ -205,6 +186,7 @@ def _build(wish: Wish, root: str, rules: SetRules, notes: list[str], broken: lis
         binds=tuple(binds[target] for target in sorted(binds)),
         excludes=tuple(dict.fromkeys(p for base, one in excludes for p in _patterns(one, base, given))),
         keep=wish.labels.keep if wish.labels else None,
+        alone=wish.alone,
     )
 
 
@@ -234,4 +216,7 @@ def _bind(mount: Mount, root: str) -> Bind:
 
 def _segment(text: str) -> str:
     clean = _SEGMENT.sub("_", text)
-    return clean if clean.strip(".") else clean.replace(".", "_") or "_"
+    clean = clean if clean.strip(".") else clean.replace(".", "_")
+    if clean == text != _NO_PROJECT:
+        return clean
+    return f"{clean}_{hashlib.sha256(text.encode(errors='replace')).hexdigest()[:6]}"

@@ -11,20 +11,19 @@ import time
 from pathlib import Path
 
 from sidecar.announce import Announcer
-from sidecar.backrest_api import BackrestApiError
 from sidecar.child import ChildSpec, Context
 from sidecar.config_file import ConfigFile, Latest
 from sidecar.engine import Engine
 from sidecar.engine_errors import EngineError
 from sidecar.failures import FAILURES, told
+from sidecar.left_down import BackrestLook, directory_of
 from sidecar.log import get_logger
 from sidecar.mailbox import Mailbox
-from sidecar.marker_watch import Doing, MarkerWatch, backrest_doing
+from sidecar.marker_watch import MarkerWatch
 from sidecar.messages import EngineChanged, HooksCutOff, PlansRendered, RendererInbox
 from sidecar.paths import DEFAULT_DOCKER_ROOT
 from sidecar.recover import owed, recover
 from sidecar.settings import Settings
-from sidecar.state_store import StateError
 from sidecar.status import StatusBoard
 from sidecar.status_file import StatusFile
 from sidecar.supervisor import Supervisor, diagnose
@@ -193,36 +192,15 @@ class Daemon:
         settings, engine = self._settings, self._engine
         assert isinstance(engine, Engine)  # noqa: S101  # _specs made it so
         file = ConfigFile(settings, now=time.time, read_only=True, wait=ctx.stop.wait)
-        api = api_maker(settings)
-
-        def works() -> bool:
-            try:
-                return bool(api and api().operations_in_progress())
-            except BackrestApiError:
-                return False
-
-        def seen_before() -> bool:
-            try:
-                return bool(file.state().view)
-            except StateError:  # the writer says so
-                return False
-
-        def doing() -> Doing:
-            return backrest_doing(
-                engine,
-                settings.backrest_container,
-                containers=lambda: engine.snapshot().containers,
-                known=seen_before(),
-                running=works,
-            )
+        doing = BackrestLook(settings, engine, file, api_maker(settings))
 
         def work_off_journal(ctx: Context) -> None:
             if owed(settings.state_path):
                 with tools_for(ctx) as tools:
                     recover(engine, settings.state_path, tools)
 
-        markers = settings.config.parent / ".backrest-sidecar" / "stopped"
-        watch = MarkerWatch(markers, engine, doing, settings.hook_watch_grace, time.monotonic, log)
+        grace = settings.hook_watch_grace
+        watch = MarkerWatch(directory_of(settings), engine, doing, grace, time.monotonic, log)
         bring_back.run(ctx, inbox=self._cut_off, recover=work_off_journal, watch=watch)
 
     def _watch_engine(self, ctx: Context) -> int:

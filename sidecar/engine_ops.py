@@ -134,7 +134,7 @@ class Operations:
         """
         try:
             _, body = self._connection.call(
-                "POST", f"/containers/{segment(container_id)}/wait", timeout=timeout
+                "POST", f"/containers/{segment(container_id)}/wait", timeout=timeout, may_run_out=True
             )
         except EngineError as error:
             if error.kind != "timeout":

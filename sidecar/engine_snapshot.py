@@ -23,6 +23,7 @@ from urllib.parse import quote
 
 from sidecar import engine_decode
 from sidecar.engine_errors import EngineError
+from sidecar.engine_inspect import AutoRemoves
 from sidecar.engine_types import EngineInfo
 from sidecar.label_guess import is_ours
 from sidecar.model import NO_LABELS, SWARM_SERVICE, Container, EngineSnapshot, SwarmService, Volume
@@ -72,6 +73,7 @@ class Snapshots:
         self._last: tuple[int, EngineSnapshot] | None = None  # hash of the whole list, what was made of it
         self._images: dict[str, Mapping[str, str]] = {}
         self._refused_images = False
+        self._auto_removes = AutoRemoves(self._json, self._note)
         self._volumes: Mapping[str, Volume] = MappingProxyType({})
         self._known_missing: frozenset[str] = frozenset()
         self._volume_rows: dict[str, tuple[engine_decode.Raw, Volume]] = {}
@@ -123,6 +125,7 @@ class Snapshots:
             self._generation = generation
             self._info = None
             self._refused_images = False
+            self._auto_removes.reset()
             self._notes.clear()
             self._seen = {}
             self._stale.set()
@@ -176,6 +179,8 @@ class Snapshots:
         containers = tuple(self._seen[digest] for digest in digests)
         used = {one.image_id for one in containers}
         self._images = {i: labels for i, labels in self._images.items() if i in used}
+        if rows:
+            self._auto_removes.keep({one.id for one in containers})
         return containers
 
     def _unseen(self, digests: list[bytes], entries: list[bytes]) -> dict[bytes, engine_decode.Raw]:
@@ -213,7 +218,8 @@ class Snapshots:
         image: Mapping[str, str] = NO_LABELS
         if any(map(is_ours, labels)):
             image = self._image_labels(row.get("ImageID") or "")
-        return engine_decode.container(row, self._volumes, service.labels if service else NO_LABELS, image)
+        one = engine_decode.container(row, self._volumes, service.labels if service else NO_LABELS, image)
+        return replace(one, auto_remove=True) if self._auto_removes.of(one.id, labels) else one
 
     def _image_labels(self, image_id: str) -> Mapping[str, str]:
         if not image_id or image_id in self._images:

@@ -22,7 +22,7 @@ from sidecar.model import EngineSnapshot, Finding, printable
 from sidecar.naming import without_temporary
 from sidecar.observe import Observer
 from sidecar.plans import path_context
-from sidecar.rendering import ConfigView
+from sidecar.rendering import AMBIGUOUS_BACKREST, ConfigView
 from sidecar.settings import Settings
 from sidecar.wiring import Source, open_engine
 
@@ -109,7 +109,8 @@ def look(settings: Settings, engine: Source) -> tuple[tuple[Explanation, ...], t
             for fault in merge.preexisting
         )
     notes.extend([rendering.default_repo_error] if rendering.default_repo_error else [])
-    if not basis.path_view and settings.path_view == "auto":
+    unclear = any(finding.code == AMBIGUOUS_BACKREST for finding in rendering.findings)
+    if not basis.path_view and settings.path_view == "auto" and not unclear:
         notes.append(
             f"No container {settings.backrest_container} was seen: whether Backrest sees a path is not known."
         )

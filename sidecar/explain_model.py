@@ -44,7 +44,7 @@ class PlanView:
         paths: As written.
         excludes: As written.
         without: Host paths that are asked for and left out, because Backrest cannot read them.
-        hooks: (condition, first line) of each.
+        hooks: (condition, first line) of each; the condition says what an error does unless that is nothing.
         in_config: ``up to date``, ``to be written``, ``blocked: …``.
         sources: Field → label or default it comes from.
     """
@@ -195,7 +195,8 @@ def _plan_view(plan: RenderedPlan, state: str, clock: Clock, now: dt.datetime) -
         runs = ()
     hooks = tuple(
         (
-            "+".join(c.removeprefix("CONDITION_SNAPSHOT_").lower() for c in hook.conditions),
+            "+".join(c.removeprefix("CONDITION_SNAPSHOT_").lower() for c in hook.conditions)
+            + _on_error(hook.on_error),
             _first_line(hook.command),
         )
         for hook in plan.plan.hooks
@@ -228,6 +229,10 @@ def retention_words(policy: Mapping[str, Any] | None) -> str:
     last = buckets.pop("keepLastN", 0)
     parts = [f"the last {last}"] if last else []
     return ", ".join(parts + [f"{count} {unit}" for unit, count in buckets.items()])
+
+
+def _on_error(value: str) -> str:
+    return f" (on error: {value.removeprefix('ON_ERROR_').lower()})" if value else ""
 
 
 def _first_line(command: str) -> str:

@@ -251,7 +251,7 @@ FLAGS: tuple[Flag, ...] = (
     Flag(
         "hook-watch-grace",
         "60s",
-        DAEMON,
+        RECONCILE | {"recover"},
         "start a container that a hook of ours stopped and nobody started, after so long",
         "BACKREST_SIDECAR_HOOK_WATCH_GRACE",
         values.positive,

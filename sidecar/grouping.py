@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from sidecar import naming
@@ -27,13 +28,14 @@ class Grouping:
         self._gathered: dict[Workload, list[Container]] = {}
 
     def groups(
-        self, snapshot: EngineSnapshot, enabled_volumes: frozenset[str]
+        self, snapshot: EngineSnapshot, enabled_volumes: frozenset[str], also: AbstractSet[str] = frozenset()
     ) -> Iterator[tuple[Workload, tuple[Container, ...]]]:
         """Yield each workload that has anything to do with us, with its containers, one per slot.
 
         Args:
             snapshot: The engine.
             enabled_volumes: Names of volumes labelled ``backrest.enable=true``: who mounts one is concerned.
+            also: Ids of containers that are concerned, whatever their labels say.
         """
         facts: dict[str, _Facts] = {}
         gathered: dict[Workload, list[Container]] = {}
@@ -46,8 +48,10 @@ class Grouping:
             if not known.counts:
                 continue
             gathered.setdefault(known.workload, []).append(container)
-            if known.labelled or (
-                enabled_volumes and any(m.name in enabled_volumes for m in container.mounts)
+            if (
+                known.labelled
+                or (also and container.id in also)
+                or (enabled_volumes and any(m.name in enabled_volumes for m in container.mounts))
             ):
                 ours.add(known.workload)
         self._facts = facts

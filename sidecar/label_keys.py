@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 PREFIX = "backrest."
 
-Kind = Literal["bool", "text", "cron", "keep", "paths", "patterns", "commands", "template"]
+Kind = Literal["bool", "text", "cron", "keep", "paths", "patterns", "commands", "template", "on-error"]
 
 
 class LabelKey(NamedTuple):
@@ -72,13 +72,13 @@ KEYS: tuple[LabelKey, ...] = (
     LabelKey(
         "backrest.snapshot-start",
         "commands before the backup, comma-separated; $SELF is the container's name",
-        'docker exec $SELF sh -c "pg_dump app > /data/app.sql" </dev/null',
+        'docker exec $SELF sh -c "pg_dump app >/dump/new && test -s /dump/new && mv /dump/new /dump/app" </dev/null',
         "commands",
     ),
     LabelKey(
         "backrest.snapshot-end",
         "commands after the backup, comma-separated; $SELF is the container's name",
-        "docker exec $SELF rm /data/app.sql </dev/null",
+        "docker exec $SELF rm /dump/app </dev/null",
         "commands",
     ),
     LabelKey(
@@ -86,6 +86,12 @@ KEYS: tuple[LabelKey, ...] = (
         "simple-stop-start stops the container for the backup (unless a hook label is set); none does not",
         "simple-stop-start",
         "template",
+    ),
+    LabelKey(
+        "backrest.hooks.on-error",
+        "when a snapshot-start command fails: fatal (default) fails the backup; cancel, ignore, retry-1m, retry-10m",
+        "fatal",
+        "on-error",
     ),
     LabelKey(
         "backrest.quiesce",
@@ -126,6 +132,7 @@ TRUE_WORDS = ("true", "1", "t", "y", "yes", "on")
 FALSE_WORDS = ("false", "0", "f", "n", "no", "off")
 STOP_TEMPLATES = ("simple-stop-start", "stop-start", "quiesce-stop-start")
 NO_TEMPLATE = "none"
+ON_ERROR_WORDS = ("fatal", "cancel", "ignore", "retry-1m", "retry-10m")
 
 PLAN_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?")
 """Name of a named plan."""

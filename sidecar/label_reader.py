@@ -27,6 +27,7 @@ _FIELDS = {
     "snapshot-start": "start_commands",
     "snapshot-end": "end_commands",
     "hooks.template": "template",
+    "hooks.on-error": "on_error",
 }
 _STAYS = ", its plan stays as it is"
 _COMMANDS = ("snapshot-start", "snapshot-end")

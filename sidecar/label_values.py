@@ -13,6 +13,7 @@ from sidecar.keep_spec import parse_keep
 from sidecar.label_keys import (
     FALSE_WORDS,
     NO_TEMPLATE,
+    ON_ERROR_WORDS,
     STOP_TEMPLATES,
     TRUE_WORDS,
     Kind,
@@ -187,6 +188,14 @@ def _template(text: str) -> bool:
     raise WrongValueError(f"is none of {', '.join((*STOP_TEMPLATES, NO_TEMPLATE))}{_meant(near)}", near)
 
 
+def _on_error(text: str) -> str:
+    word = text.lower()
+    if word in ON_ERROR_WORDS:
+        return word
+    near = nearest(text, ON_ERROR_WORDS)
+    raise WrongValueError(f"is none of {', '.join(ON_ERROR_WORDS)}{_meant(near)}", near)
+
+
 def _meant(near: str) -> str:
     return f'; did you mean "{near}"?' if near else ""
 
@@ -200,6 +209,7 @@ _READERS: dict[Kind, Callable[[str], Any]] = {
     "patterns": _patterns,
     "commands": _commands,
     "template": _template,
+    "on-error": _on_error,
 }
 
 _cached = lru_cache(maxsize=8192)(_read)

@@ -46,6 +46,7 @@ class PlanLabels(BaseModel):
         start_commands: Commands before the backup, in label order.
         end_commands: Commands after it, in label order.
         template: The stop/start template is asked for, and no command label stands in its way.
+        on_error: ``hooks.on-error``: one of ``label_keys.ON_ERROR_WORDS``; None for the default.
         sources: Field → full key of the label it came from.
     """
 
@@ -60,6 +61,7 @@ class PlanLabels(BaseModel):
     start_commands: tuple[str, ...] = ()
     end_commands: tuple[str, ...] = ()
     template: bool = False
+    on_error: str | None = None
     sources: dict[str, str] = {}
 
 

@@ -234,6 +234,15 @@ class MergePass:
                 f'plan "{plan_id}" has more than one hook that stops the container "{printable(name)}"; remove the '
                 "one that was added by hand, or the label.",
             )
+        if merged.stricter and "on_error" not in rendered.sources:
+            self._note(
+                rendered,
+                "hooks-fail-backup",
+                f'plan "{plan_id}": when a hook of ours before the backup fails, the backup fails from now on: '
+                "without its dump it would pass for a good one. For the former way set "
+                "backrest.hooks.on-error=ignore (the stop/start template always fails it).",
+                label="backrest.hooks.on-error",
+            )
         if not merged.fields:
             return
         kind: ChangeKind = "updated"

@@ -86,6 +86,8 @@ class Container:
         mounts: Its mounts, in the engine's order.
         network_mode: ``HostConfig.NetworkMode``, e.g. ``default`` or ``container:<id>``.
         networks: Names of the networks it is in.
+        auto_remove: Whether the engine removes it when it stops (``--rm``); looked up only where a label asks for
+            the stop/start template, else False.
     """
 
     id: str
@@ -99,6 +101,7 @@ class Container:
     image_labels: Mapping[str, str] = field(default_factory=_no_labels)
     network_mode: str = "default"
     networks: tuple[str, ...] = ()
+    auto_remove: bool = False
 
     @property
     def project(self) -> str:

@@ -74,7 +74,7 @@ class Observer:
         rendering = self._desired.render(snapshot, basis)
         # What a symlink leads to is a new path to look up; it leads to no other.
         for _ in range(2):
-            facts = self._probe.facts(rendering.candidates, snapshot)
+            facts = self._probe.facts(rendering.candidates, snapshot, viewed=bool(basis.path_view))
             if facts is basis.facts:
                 break
             basis = replace(basis, facts=facts)

@@ -73,16 +73,18 @@ class PathProbe:
         """What :meth:`facts` gave last."""
         return self._facts
 
-    def facts(self, candidates: Sequence[str], snapshot: EngineSnapshot) -> Facts:
+    def facts(self, candidates: Sequence[str], snapshot: EngineSnapshot, *, viewed: bool = False) -> Facts:
         """Return what is known of these paths now; the very same object while nothing has changed.
 
         Args:
             candidates: Paths as Backrest would be given them.
             snapshot: Where Backrest's container is looked for.
+            viewed: Whether the paths are those in Backrest's container, seen now or before: this process has others
+                there, so that without the container nothing is known.
         """
         backrest = find_backrest(snapshot, self._backrest)
         if backrest is None or self._engine is None:
-            if not self._where:
+            if not self._where and not viewed:
                 knows = self._on_host and self._engine is not None
                 self._look_up(candidates, lambda path: _local(path, knows=knows))
         elif backrest.state not in {"removing", "dead"}:

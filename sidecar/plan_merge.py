@@ -28,12 +28,14 @@ class PlanMerge:
         fields: Names of the fields that change, in Backrest's order.
         edited: Those among them that somebody edited since we wrote them; the labels win over the edit.
         stopped_twice: Containers that more than one hook of the plan stops.
+        stricter: Whether a hook of ours fails the backup that did not before.
     """
 
     plan: Mapping[str, Any]
     fields: tuple[str, ...] = ()
     edited: tuple[str, ...] = ()
     stopped_twice: tuple[str, ...] = ()
+    stricter: bool = False
 
 
 def canonical_schedule(value: object) -> Any:
@@ -184,7 +186,9 @@ def merge_plan(current: Mapping[str, Any], rendered: RenderedPlan, owner: Owner 
             out["hooks"] = hooks.hooks
         else:
             out.pop("hooks", None)
-    return PlanMerge(out if fields else current, tuple(fields), tuple(edited), hooks.stopped_twice)
+    return PlanMerge(
+        out if fields else current, tuple(fields), tuple(edited), hooks.stopped_twice, hooks.stricter
+    )
 
 
 def stands_as_written(current: Mapping[str, Any], owner: Owner) -> bool:

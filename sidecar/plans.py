@@ -12,10 +12,9 @@ from dataclasses import dataclass, field, replace
 
 from sidecar import naming
 from sidecar.assignment import assign, inherited_plan
+from sidecar.discovery import asked_by, enabled_volumes, labels_of_volumes
 from sidecar.finished_plan import Draft, Finished, finish_plan
 from sidecar.grouping import Grouping
-from sidecar.label_guess import ENABLE, is_ours
-from sidecar.labels import parse, parse_volume
 from sidecar.model import Container, EngineSnapshot, Finding, Volume
 from sidecar.naming import Workload
 from sidecar.own_data import leave_out_own, signs
@@ -99,11 +98,7 @@ def path_context(
             engine_socket=settings.docker_sock.removeprefix("unix://"),
         ),
         volumes=snapshot.volumes,
-        volume_labels={
-            name: parse_volume(volume.labels, volume=name)
-            for name, volume in snapshot.volumes.items()
-            if any(map(is_ours, volume.labels))
-        },
+        volume_labels=labels_of_volumes(snapshot.volumes),
         allowed=settings.allow_path,
         view=path_view if settings.path_view == "auto" else (),
         facts=facts,
@@ -136,12 +131,12 @@ def render(
     volume_labels = context.volume_labels
     memo = memo or Memo()
     memo.begin(context)
-    enabled = frozenset(name for name, labels in volume_labels.items() if labels.enable)
+    enabled = enabled_volumes(volume_labels)
     before, memo.groups = memo.groups, {}
     for workload, containers in memo.grouping.groups(snapshot, enabled):
         group = before.get(workload)
         if group is None or group.containers != containers:  # the very same objects are equal at once
-            group = _draft_group(workload, containers, context, settings)
+            group = _draft_group(workload, containers, enabled, context, settings)
         memo.groups[workload] = group
     groups = tuple(memo.groups.values())
     findings = [finding for labels in volume_labels.values() for finding in labels.findings]
@@ -187,55 +182,26 @@ def render(
 
 
 def _draft_group(
-    workload: Workload, containers: tuple[Container, ...], context: PathContext, settings: Settings
+    workload: Workload,
+    containers: tuple[Container, ...],
+    enabled: frozenset[str],
+    context: PathContext,
+    settings: Settings,
 ) -> _Group:
     """Read the labels of one workload and draft its plans."""
-    newest = max(containers, key=lambda c: (c.created, c.id))
-    labels = parse(
-        newest.labels,
-        container=newest.name,
-        image_labels=newest.image_labels,
-        policy=settings.label_policy,
-    )
-    group = _Group(containers, list(labels.findings), broken="" in labels.broken)
-    differing = [c for c in containers if c is not newest and _backrest_labels(c) != _backrest_labels(newest)]
-    if differing:
-        text = f"replicas of {workload} differ in their labels; those of the newest, {newest.name}, count"
-        group.findings.append(Finding("replicas-differ", text, container=newest.name))
-    group.withdrawn.update(workload.named(name).key for name in labels.withdrawn)
-    group.present.update(workload.named(name).key for name in labels.broken)
-    plans = labels.plans
-    by_volume = (
-        not plans and not labels.withdrawn and not labels.broken and _has_enabled_volume(newest, context)
-    )
-    if by_volume:
-        wish = {**newest.labels, ENABLE: "true"}
-        # The volume enables, but what the image says beside that still does not count.
-        image = {key: value for key, value in newest.image_labels.items() if key != ENABLE}
-        asked = parse(wish, container=newest.name, image_labels=image, policy=settings.label_policy)
-        plans = asked.plans[:1]
-        group.present.update(workload.key for name in asked.broken if not name)
-    for plan in plans:
+    asked = asked_by(workload, containers, enabled, settings.label_policy)
+    group = _Group(containers, list(asked.findings), broken="" in asked.broken)
+    group.withdrawn.update(workload.named(name).key for name in asked.withdrawn)
+    group.present.update(workload.named(name).key for name in asked.broken)
+    for plan in asked.plans:
         named = workload.named(plan.name) if plan.name else workload
         group.present.add(named.key)
-        paths = draft_paths(containers, plan, context, only_enabled_volumes=by_volume)
+        paths = draft_paths(containers, plan, context, only_enabled_volumes=bool(asked.by_volume))
         group.findings.extend(paths.findings)
         group.candidates.update(paths.candidates)
         if not paths.skipped:
             group.drafts.append(Draft(named, plan, containers, paths))
     return group
-
-
-def _backrest_labels(container: Container) -> dict[str, str]:
-    return {k: v for k, v in container.labels.items() if is_ours(k)}
-
-
-def _has_enabled_volume(container: Container, context: PathContext) -> bool:
-    return any(
-        labels.enable
-        for mount in container.mounts
-        if mount.type == "volume" and (labels := context.volume_labels.get(mount.name)) is not None
-    )
 
 
 def _finish(

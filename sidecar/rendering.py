@@ -14,6 +14,9 @@ from sidecar.model import NO_LABELS, Finding
 from sidecar.path_facts import Facts, no_facts
 from sidecar.paths import View
 
+AMBIGUOUS_BACKREST = "backrest-ambiguous"
+"""Code of the finding that nobody can tell which container is Backrest."""
+
 
 def _nothing() -> Mapping[str, Any]:
     return NO_LABELS

@@ -16,6 +16,7 @@ from typing import Any
 from sidecar.backrest import BackrestEngine, IdleWatch, Located, locate
 from sidecar.backrest_link import BackrestLink
 from sidecar.config_file import ConfigFile, Written
+from sidecar.engine_errors import EngineError
 from sidecar.engine_types import ContainerState
 from sidecar.failures import Busy
 from sidecar.log import get_logger
@@ -121,6 +122,8 @@ class Restarter:
             if not needed():
                 return Restarted(None)
             located = locate(self._engine, self._settings.backrest_container, self._containers)
+            if located.ambiguous:  # one of them runs, and would undo what is written beside it
+                raise EngineError("conflict", located.reason)
             if located.container is None or located.state in {"exited", "created"}:
                 return self._write_beside(located, write)
             self._said_missing = ""

@@ -319,6 +319,69 @@ class TestHooks:
         assert result.plans[0].plan.hooks == ()
         assert "template-refused" in codes(result)
 
+    @pytest.mark.parametrize(
+        ("word", "on_error"),
+        [
+            ("", "ON_ERROR_FATAL"),
+            ("fatal", "ON_ERROR_FATAL"),
+            ("Cancel", "ON_ERROR_CANCEL"),
+            ("ignore", ""),
+            ("retry-1m", "ON_ERROR_RETRY_1MINUTE"),
+            ("retry-10m", "ON_ERROR_RETRY_10MINUTES"),
+        ],
+    )
+    def test_a_failed_command_before_the_backup_does_what_the_label_says(
+        self, word: str, on_error: str
+    ) -> None:
+        labels = {"snapshot-start": "a,b", "snapshot-end": "c", "hooks.on-error": word}
+        plan = one(container("web", labels)).plan
+        assert [h.on_error for h in plan.hooks] == [on_error, on_error, ""]
+
+    def test_on_error_is_inherited_by_named_plans_and_may_be_their_own(self) -> None:
+        labels = {
+            "snapshot-start": "a",
+            "hooks.on-error": "cancel",
+            "backrest.db.schedule": "1 1 * * *",
+            "backrest.wal.hooks.on-error": "ignore",
+        }
+        result = rendering(container("web", labels))
+        assert {p.plan.id: p.plan.hooks[0].on_error for p in result.plans} == {
+            "backrest_sidecar_web": "ON_ERROR_CANCEL",
+            "backrest_sidecar_web_db": "ON_ERROR_CANCEL",
+            "backrest_sidecar_web_wal": "",
+        }
+        assert result.findings == ()
+
+    def test_a_wrong_on_error_leaves_the_plan_as_it_is_and_names_the_nearest(self) -> None:
+        result = rendering(container("web", {"snapshot-start": "a", "hooks.on-error": "fatel"}))
+        assert result.plans == ()
+        (finding,) = result.findings
+        assert (finding.label, finding.hint, finding.skips) == ("backrest.hooks.on-error", "fatal", True)
+        (unknown,) = rendering(container("web", {"hooks.onerror": "fatal"})).findings
+        assert unknown.hint == "backrest.hooks.on-error"
+
+    @pytest.mark.parametrize("labels", [{}, {"hooks.template": "simple-stop-start"}, {"snapshot-end": "a"}])
+    def test_on_error_without_a_command_to_be_for_is_said(self, labels: dict[str, str]) -> None:
+        result = rendering(container("web", {**labels, "hooks.on-error": "ignore"}))
+        assert codes(result) == {"on-error-unused"}
+        template = [h.on_error for h in result.plans[0].plan.hooks if "v1 stop" in h.command]
+        assert template == (["ON_ERROR_FATAL"] if "hooks.template" in labels else [])
+
+    def test_the_stop_script_knows_the_workload_that_is_meant(self) -> None:
+        template = {"hooks.template": "simple-stop-start"}
+        stop = one(container("d-web-1", template, compose=("d", "web"))).plan.hooks[1].command
+        assert '"com.docker.compose.project": "d"' in stop
+        assert '"com.docker.compose.service": "web"' in stop
+        assert "has taken its name" in one(container("web", template)).plan.hooks[1].command
+
+    def test_template_is_refused_for_a_container_that_the_engine_would_remove(self) -> None:
+        job = container("job", {"hooks.template": "simple-stop-start"}, auto_remove=True)
+        result = rendering(job)
+        assert result.plans[0].plan.hooks == ()
+        (finding,) = result.findings
+        assert (finding.code, finding.label) == ("template-refused", "backrest.hooks.template")
+        assert "--rm" in finding.message
+
     def test_template_is_refused_for_the_network_that_backrest_uses(self) -> None:
         vpn = container("vpn", {"hooks.template": "simple-stop-start"})
         backrest = container("backrest", enable=False, network_mode=f"container:{vpn.id}")
