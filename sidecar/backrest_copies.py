@@ -8,6 +8,7 @@ in the API says so. But every save of Backrest copies the file that it replaces 
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 from collections.abc import Mapping
@@ -68,11 +69,10 @@ class Copies:
         """Return what is there before a save; empty where the directory cannot be read."""
         found: dict[str, tuple[int, int]] = {}
         with suppress(OSError):
-            for name in os.listdir(self._path.parent):
-                if name.startswith(f"{self._path.name}.bak."):
-                    with suppress(FileNotFoundError):  # Backrest keeps ten of them
-                        status = (self._path.parent / name).stat()
-                        found[name] = status.st_ino, status.st_mtime_ns
+            for copy in self._path.parent.glob(f"{glob.escape(self._path.name)}.bak.*"):
+                with suppress(FileNotFoundError):  # Backrest keeps ten of them
+                    status = copy.stat()
+                    found[copy.name] = status.st_ino, status.st_mtime_ns
         return found
 
     def undone(self, before: Mark, read: Config, sent: Config) -> RepoEdits:

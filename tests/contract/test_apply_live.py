@@ -83,7 +83,7 @@ def test_what_is_applied_is_scheduled(
     backrest.start(json.dumps(config(*(plan(f"p{number}") for number in range(400)))).encode())
     eventually(lambda: len(pending(backrest)) == 400, timeout=20)
     rig = LiveRig(backrest)
-    for number in range(5):
+    for number in range(3):
         theirs = backrest.api.get_config()
         backrest.api.set_config({**theirs, "plans": [*theirs["plans"], plan(f"theirs{number}")]})
         rig.want(*(container(f"web{n}") for n in range(number + 1)))
