@@ -13,7 +13,7 @@ import datetime as dt
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 
-from sidecar.backrest_api import BackrestApi, Config, ModnoConflict, Operation, Rejected, save
+from sidecar.backrest_api import BackrestApi, Config, ModnoConflict, Operation, Rejected, Saved, save
 from sidecar.backrest_copies import Copies, RepoEdits
 from sidecar.backrest_queue import Wait, entries, interval_plans, scheduled_plans, waits_for
 from sidecar.config_file import ConfigFile
@@ -28,6 +28,8 @@ from sidecar.state import expecting
 
 ATTEMPTS = 5
 """Saves that somebody else's save beats, one after the other, before it is given up for this time."""
+REPO_ATTEMPTS = 20
+"""The same for a save that puts back what ours undid: nobody waits with it."""
 SAVES_AGAIN = 2
 """Saves more, for plans that Backrest has not scheduled."""
 TAKES_UP = 10.0
@@ -233,11 +235,9 @@ class ApiApply:
                 expecting(state, owners), make_up=at_risk(state.make_up, operations, config, now)
             )
         )
-        mark = self._copies.mark()
-        saved = save(api, config, sent)
+        saved, edits = self._send(api, config, sent)
         if saved is None:
             return None
-        edits = self._copies.undone(mark, sent)
         seen = self._put_right(api, edits) if edits else saved.config
         if saved.unlike and saved.overtaken:
             return None  # saved right after us: look at what became of it
@@ -249,26 +249,36 @@ class ApiApply:
             )
         return seen, bool(edits)
 
+    def _send(self, api: BackrestApi, config: Config, sent: Config) -> tuple[Saved | None, RepoEdits]:
+        """Save, and look at once for edits of repos that this undid: the next save may write over the copy."""
+        mark, edits = self._copies.mark(), RepoEdits()
+
+        def look() -> None:
+            nonlocal edits
+            edits = self._copies.undone(mark, config, sent)
+
+        saved = save(api, config, sent, look)
+        return saved, edits
+
     def _put_right(self, api: BackrestApi, edits: RepoEdits) -> Config:
         """Make edits of repos again that our save undid; return the config as it is then."""
         reason = "an edit of these repos came to Backrest in the very moment of our save, which undid it"
         advice = (
             "look at these repos in Backrest, and add or edit them again where they are not as you left them"
         )
-        for _ in range(ATTEMPTS):
+        for _ in range(REPO_ATTEMPTS):
             config = api.get_config()
-            sent, mark = edits.applied(config), self._copies.mark()
             try:
-                saved = save(api, config, sent)
+                saved, undone = self._send(api, config, edits.applied(config))
             except Rejected as refused:
                 log.error("backrest.repo_lost", repos=edits.ids, reason=f"{reason}: {refused}", advice=advice)
                 return config
             if saved is None:
                 continue
             log.warn("backrest.repo_kept", repos=edits.ids, reason=f"{reason}; it was put back")
-            edits = self._copies.undone(mark, sent)
-            if not edits:
+            if not undone:
                 return saved.config
+            edits = undone
         log.error("backrest.repo_lost", repos=edits.ids, reason=reason, advice=advice)
         return api.get_config()
 

@@ -12,17 +12,18 @@ from dataclasses import replace
 from sidecar.backrest_api import PLAN_OPERATIONS, BackrestApi, BackrestApiError
 from sidecar.backrest_queue import scheduled_plans
 from sidecar.config_file import ConfigFile
+from sidecar.duration import doubling
 from sidecar.log import get_logger
 from sidecar.make_up import BEGINS, queued, settled
 from sidecar.settings import SettingsError
 from sidecar.state import MakeUp, State
 
-LOOKS_APART = 15.0
-"""Seconds between two looks at what is owed and due."""
+FIRST_PAUSE, LONGEST_PAUSE = 15.0, 600.0
+"""Seconds between two looks at what is owed and due; they double with each time that it was asked for in vain."""
 LONGEST_WAIT = 60.0
 """Seconds until the wall clock is looked at again: it may be set."""
-MOST_CALLS = 5
-"""How often a backup is asked for before it is left to a person."""
+MOST_CALLS = 30
+"""How often a backup is asked for, hours in all, before it is left to a person."""
 AT_A_TIME = 3
 """Backups that one step asks for."""
 
@@ -79,7 +80,8 @@ class MakeUps:
             if str(error) != self._said:
                 self._said = str(error)
                 log.warn("backrest.make_up_waits", plans=_plans(owed), reason=self._said)
-        self._again = mono if more else mono + LOOKS_APART
+        pause = doubling(max(1, *(entry.calls for entry in owed)), FIRST_PAUSE, LONGEST_PAUSE)
+        self._again = mono if more else mono + pause
         return self._again if self._file.state().make_up else None
 
     def _ask(self, owed: tuple[MakeUp, ...]) -> bool:

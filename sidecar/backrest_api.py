@@ -13,7 +13,7 @@ Four things make it safe for a second writer:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -176,13 +176,16 @@ class BackrestApi:
         return True
 
 
-def save(api: BackrestApi, config: Config, sent: Config) -> Saved | None:
+def save(
+    api: BackrestApi, config: Config, sent: Config, at_once: Callable[[], object] = lambda: None
+) -> Saved | None:
     """Set ``sent`` if the config is still ``config``, and read back; None when somebody else saved before.
 
     Args:
         api: The client.
         config: As :meth:`BackrestApi.get_config` gave it.
         sent: The same with what is to be changed.
+        at_once: Called as soon as it is taken.
 
     Raises:
         Rejected: Backrest's validation refuses it; nothing was changed.
@@ -194,6 +197,7 @@ def save(api: BackrestApi, config: Config, sent: Config) -> Saved | None:
         api.set_config(sent)
     except ModnoConflict:
         return None
+    at_once()
     seen = api.get_config()
     return Saved(seen, differing_plans(sent, seen), overtaken=_modno(seen) != _modno(config) + 1)
 

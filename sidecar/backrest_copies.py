@@ -8,9 +8,11 @@ in the API says so. But every save of Backrest copies the file that it replaces 
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,33 +68,32 @@ class Copies:
     def mark(self) -> Mark:
         """Return what is there before a save; empty where the directory cannot be read."""
         found: dict[str, tuple[int, int]] = {}
-        try:
-            for entry in os.scandir(self._path.parent):
-                if entry.name.startswith(f"{self._path.name}.bak."):
-                    status = entry.stat()
-                    found[entry.name] = status.st_ino, status.st_mtime_ns
-        except OSError:
-            return {}
+        with suppress(OSError):
+            for copy in self._path.parent.glob(f"{glob.escape(self._path.name)}.bak.*"):
+                with suppress(FileNotFoundError):  # Backrest keeps ten of them
+                    status = copy.stat()
+                    found[copy.name] = status.st_ino, status.st_mtime_ns
         return found
 
-    def undone(self, before: Mark, sent: Config) -> RepoEdits:
+    def undone(self, before: Mark, read: Config, sent: Config) -> RepoEdits:
         """Return the edits of repos that a save undid.
 
         Args:
             before: What :meth:`mark` gave before it.
-            sent: The config that was sent and taken; of its repos nothing was changed since it was read.
+            read: The config as it was read before it.
+            sent: The config that was made of it, sent and taken.
         """
         fresh = sorted(
             (name for name, stamp in self.mark().items() if before.get(name) != stamp), reverse=True
         )
         documents = (self._read(name) for name in fresh)
-        modno = sent.get("modno", 0)
+        modno = read.get("modno", 0)
         # An AddRepo has made a copy of its own before; the newest that has our modno is ours.
         replaced = next((d for d in documents if d is not None and d.get("modno", 0) == modno), None)
         after = self._read(self._path.name)
         if replaced is None or after is None:
             return RepoEdits()
-        return edits_undone(replaced, sent, after)
+        return edits_undone(read, replaced, sent, after)
 
     def _read(self, name: str) -> Config | None:
         try:
@@ -102,18 +103,18 @@ class Copies:
         return found if isinstance(found, dict) else None
 
 
-def edits_undone(replaced: Config, sent: Config, after: Config) -> RepoEdits:
-    """Return the edits of repos that are in ``replaced``, not in ``sent``, and have not been made again ``after``."""
-    was, ours, now = (entries_by_id(config, "repos") for config in (replaced, sent, after))
+def edits_undone(read: Config, replaced: Config, sent: Config, after: Config) -> RepoEdits:
+    """Return the edits of repos between ``read`` and ``replaced`` that are not in ``sent``.
+
+    What stands ``after`` otherwise than it was sent has been edited once more since, and is not to be touched.
+    """
+    old, was, ours, now = (entries_by_id(config, "repos") for config in (read, replaced, sent, after))
     put_back = tuple(
         repo
         for name, repo in was.items()
-        if (name not in now if name not in ours else _undone(repo, ours[name], now.get(name)))
+        if plain(repo) != plain(old.get(name))
+        and plain(repo) != plain(ours.get(name))
+        and plain(now.get(name)) == plain(ours.get(name))
     )
-    remove = tuple(name for name in ours if name not in was and name in now)
+    remove = tuple(name for name in old if name not in was and name in ours and name in now)
     return RepoEdits(put_back, remove)
-
-
-def _undone(was: Config, ours: Config, now: Config | None) -> bool:
-    """Return whether an edit is undone; one that was made after our save is not to be touched."""
-    return bool(plain(was) != plain(ours) and plain(now) == plain(ours))
