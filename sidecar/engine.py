@@ -34,6 +34,10 @@ class _Live:
     def generation(self) -> int:
         return self._connection.generation
 
+    @property
+    def api_version(self) -> str:
+        return self._connection.api_version
+
     def fetch(self, path: str) -> bytes:
         return self._connection.get(path, timeout=max(LIST_TIMEOUT, self._connection.timeout))
 

@@ -48,6 +48,11 @@ class ReplayEngine:
         """A recording never changes."""
         return 0
 
+    @property
+    def api_version(self) -> str:
+        """Unknown: no inspect was recorded, so none is asked for."""
+        return ""
+
     def fetch(self, path: str) -> bytes:
         """Return the recorded answer. Raises :class:`EngineError` where there is none."""
         bare = path.partition("?")[0]

@@ -23,7 +23,7 @@ from urllib.parse import quote
 
 from sidecar import engine_decode
 from sidecar.engine_errors import EngineError
-from sidecar.engine_inspect import AutoRemoves
+from sidecar.engine_inspect import Inspections
 from sidecar.engine_types import EngineInfo
 from sidecar.label_guess import is_ours
 from sidecar.model import NO_LABELS, SWARM_SERVICE, Container, EngineSnapshot, SwarmService, Volume
@@ -49,6 +49,10 @@ class Source(Protocol):
     def generation(self) -> int:
         """Changes when the connection was lost: what is remembered may be of another engine."""
 
+    @property
+    def api_version(self) -> str:
+        """The API version in use; empty when not known."""
+
     def fetch(self, path: str) -> bytes:
         """Return the whole answer to a GET. Raises :class:`EngineError`."""
 
@@ -73,8 +77,9 @@ class Snapshots:
         self._last: tuple[int, EngineSnapshot] | None = None  # hash of the whole list, what was made of it
         self._images: dict[str, Mapping[str, str]] = {}
         self._refused_images = False
-        self._auto_removes = AutoRemoves(self._json, self._note)
+        self._inspections = Inspections(self._json, lambda: source.api_version, self._note)
         self._volumes: Mapping[str, Volume] = MappingProxyType({})
+        self._labelled_volumes: frozenset[str] = frozenset()
         self._known_missing: frozenset[str] = frozenset()
         self._volume_rows: dict[str, tuple[engine_decode.Raw, Volume]] = {}
         self._volumes_fresh = False  # asked for since the list of containers that is being read
@@ -125,7 +130,7 @@ class Snapshots:
             self._generation = generation
             self._info = None
             self._refused_images = False
-            self._auto_removes.reset()
+            self._inspections.reset()
             self._notes.clear()
             self._seen = {}
             self._stale.set()
@@ -155,6 +160,7 @@ class Snapshots:
         self._known_missing -= new.keys()
         if altered or len(new) != len(old):
             self._volumes = new
+            self._labelled_volumes = frozenset(n for n, one in new.items() if any(map(is_ours, one.labels)))
 
     def _read(self, entries: list[bytes]) -> tuple[Container, ...]:
         """Return the containers of the list's entries; an entry that was seen before is not even parsed."""
@@ -180,7 +186,7 @@ class Snapshots:
         used = {one.image_id for one in containers}
         self._images = {i: labels for i, labels in self._images.items() if i in used}
         if rows:
-            self._auto_removes.keep({one.id for one in containers})
+            self._inspections.keep({one.id for one in containers})
         return containers
 
     def _unseen(self, digests: list[bytes], entries: list[bytes]) -> dict[bytes, engine_decode.Raw]:
@@ -219,7 +225,7 @@ class Snapshots:
         if any(map(is_ours, labels)):
             image = self._image_labels(row.get("ImageID") or "")
         one = engine_decode.container(row, self._volumes, service.labels if service else NO_LABELS, image)
-        return replace(one, auto_remove=True) if self._auto_removes.of(one.id, labels) else one
+        return self._inspections.complete(one, labelled=self._labelled_volumes)
 
     def _image_labels(self, image_id: str) -> Mapping[str, str]:
         if not image_id or image_id in self._images:

@@ -25,6 +25,7 @@ class ScriptedEngine:
     """Answers as an engine does, from memory; every hundredth look finds one container changed."""
 
     generation = 0
+    api_version = ""
 
     def __init__(self) -> None:
         self.looks = 0

@@ -29,6 +29,7 @@ class CountingEngine:
     """Answers from memory and counts what it is asked."""
 
     generation = 0
+    api_version = ""
 
     def __init__(self, containers: int) -> None:
         self.asked: list[str] = []

@@ -174,6 +174,63 @@ class TestAutoRemove:
         assert engine.snapshot().notes == ()
 
 
+class TestSubpath:
+    """The list does not tell what of a volume is mounted; engines that know subpaths are asked, once."""
+
+    VOLUME: ClassVar = {
+        "Type": "volume",
+        "Name": "v",
+        "Source": "/v/v/_data",
+        "Destination": "/data",
+        "Driver": "local",
+    }
+    INSPECT: ClassVar = {
+        "HostConfig": {
+            "Mounts": [
+                {"Type": "volume", "Source": "v", "Target": "/data", "VolumeOptions": {"Subpath": "inside/"}},
+                {"Type": "bind", "Source": "/x", "Target": "/x"},
+            ]
+        }
+    }
+
+    @pytest.mark.parametrize(
+        ("version", "subpath", "asked"),
+        [("1.41", "", 0), ("1.44", "", 0), ("1.45", "inside", 1), ("1.100", "inside", 1)],
+    )
+    def test_is_asked_for_where_the_engine_knows_it(
+        self, fake: FakeEngine, engine: Engine, version: str, subpath: str, asked: int
+    ) -> None:
+        fake.replies["/version"] = answer({"ApiVersion": version, "MinAPIVersion": "1.24", "Components": []})
+        ours = container(1, Labels={"backrest.enable": "true"}, Mounts=[self.VOLUME])
+        other = container(2, Labels={"com.example": "x"}, Mounts=[self.VOLUME])
+        without = container(3, Labels={"backrest.enable": "true"})
+        fake.containers(ours, other, without)
+        inspect = f"/containers/{ours['Id']}/json"
+        fake.replies[inspect] = answer(self.INSPECT)
+
+        first = engine.snapshot()
+        fake.containers({**ours, "Status": "Up 4 minutes"}, other, without)
+        second = engine.snapshot()
+
+        assert [m.subpath for one in first.containers for m in one.mounts] == [subpath, ""]
+        assert second.containers == first.containers
+        assert fake.asked[inspect] == asked
+        assert fake.asked[f"/containers/{other['Id']}/json"] == 0
+        assert fake.asked[f"/containers/{without['Id']}/json"] == 0
+
+    def test_also_of_a_container_whose_volume_carries_the_label(
+        self, fake: FakeEngine, engine: Engine
+    ) -> None:
+        fake.replies["/version"] = answer({"ApiVersion": "1.45", "MinAPIVersion": "1.24", "Components": []})
+        row = container(1, Mounts=[self.VOLUME])
+        fake.containers(row)
+        volumes = [{"Name": "v", "Driver": "local", "Labels": {"backrest.enable": "true"}}]
+        fake.replies["/volumes"] = answer({"Volumes": volumes})
+        fake.replies[f"/containers/{row['Id']}/json"] = answer(self.INSPECT)
+
+        assert engine.snapshot().containers[0].mounts[0].subpath == "inside"
+
+
 class TestSwarm:
     TASK: ClassVar = {"com.docker.swarm.service.name": "shop_db", "backrest.keep": "daily=3"}
     MANAGER: ClassVar = {
