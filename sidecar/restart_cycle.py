@@ -87,6 +87,7 @@ class RestartCycle:
         self._clock = clock
         self._now = now
         self._cut_off = cut_off
+        self._said_missing = False
 
     def must_start(self) -> bool:
         """Start a Backrest that we stopped and did not see running again, whatever else is wrong.
@@ -116,12 +117,17 @@ class RestartCycle:
         started = False
         container = self._engine.find(stopped.id) or self._engine.find(stopped.name)
         if container is None:
-            log.error(
-                "backrest.missing",
-                container=stopped.name,
-                reason="we had stopped it, and it is gone: nothing can be started",
-            )
-        elif not container.running:
+            # It may be on its way back, down as we left it; only when it is seen is the promise kept or void.
+            if not self._said_missing:
+                log.error(
+                    "backrest.missing",
+                    container=stopped.name,
+                    reason="we had stopped it, and it is gone: it is started when it is there again",
+                )
+            self._said_missing = True
+            return False
+        self._said_missing = False
+        if not container.running:
             self._engine.start(container.id)
             started = True
             log.info("backrest.started", container=container.name)

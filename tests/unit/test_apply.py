@@ -356,3 +356,22 @@ def test_an_unreadable_file_is_reported_and_tried_again(stage: Stage) -> None:
     stage.run(longest=10)
     assert stage.failed is not None
     assert stage.path.read_bytes() == b"[]"
+
+
+def test_a_backrest_that_we_stopped_and_that_is_away_for_a_moment_is_started_when_it_is_back(
+    stage: Stage,
+) -> None:
+    stage.want(container("web"))
+    stage.backrest.fail["start"] = EngineError("unreachable", "the engine is away", "")
+    stage.run(longest=30)
+    assert not stage.backrest.running
+    stage.backrest.fail.clear()
+    stage.backrest.exists = False
+    stage.want(container("web"))
+    stage.run(longest=30)
+    assert stage.file.state().stopped is not None
+    stage.backrest.exists = True
+    stage.want(container("web"))
+    stage.run()
+    assert stage.backrest.running
+    assert stage.file.state().stopped is None
