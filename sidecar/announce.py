@@ -12,7 +12,7 @@ from sidecar.engine_errors import EngineError
 from sidecar.log import get_logger
 from sidecar.merge_result import Blocked, ChangeKind, Merge
 from sidecar.model import EngineSnapshot, Finding
-from sidecar.rendering import RenderedPlan, Rendering
+from sidecar.rendering import AMBIGUOUS_BACKREST, RenderedPlan, Rendering
 from sidecar.status import StatusBoard
 
 log = get_logger(__name__)
@@ -32,9 +32,11 @@ class Announcer:
         self._findings: frozenset[Finding] = frozenset()
         self._merged: Merge | None = None
         self._merge_findings: frozenset[Finding] = frozenset()
-        self._faults: frozenset[str] = frozenset()
+        self._faults: frozenset[tuple[str, str]] = frozenset()
         self._blocked: frozenset[Blocked] = frozenset()
         self._notes: frozenset[str] = frozenset()
+        self._unread: frozenset[str] = frozenset()
+        self._paths_note = ""
         self._trouble = ""
         self._usable = False
         self._repo: tuple[str, str] | None = None
@@ -57,6 +59,12 @@ class Announcer:
             if note not in self._notes:
                 log.warn("engine.limited", reason=note)
         self._notes = notes
+
+    def paths_unknown(self, note: str) -> None:
+        """Paths could not be looked up where Backrest would read them, and why; empty when they could."""
+        if note and note != self._paths_note:
+            log.warn("engine.limited", reason=note)
+        self._paths_note = note
 
     def config_unusable(self, error: Exception) -> None:
         """There is no config.json to work with."""
@@ -101,13 +109,13 @@ class Announcer:
         self._merged = merge
         say_findings(finding for finding in merge.findings if finding not in self._merge_findings)
         self._merge_findings = frozenset(merge.findings)
-        faults = {fault.where: fault for fault in merge.preexisting}
-        for where, fault in faults.items():
-            if where not in self._faults:
+        faults = tuple(dict.fromkeys((fault.where, fault.message) for fault in merge.preexisting))
+        for where, message in faults:
+            if (where, message) not in self._faults:
                 log.error(
                     "config.fault",
                     where=where,
-                    reason=fault.message,
+                    reason=message,
                     advice="Backrest would not start with this; it was there before us, mend it in Backrest",
                 )
         self._faults = frozenset(faults)
@@ -116,11 +124,20 @@ class Announcer:
                 log.error("plan.blocked", plan=blocked.plan_id, reason=blocked.reason)
         self._blocked = frozenset(merge.blocked)
 
-    def written(self, merge: Merge) -> None:
-        """A merge was put in place: name what it did to whose plan."""
+    def written(self, merge: Merge, *, unread: bool = False) -> None:
+        """A merge was put in place: name what it did to whose plan.
+
+        Args:
+            merge: What it gave.
+            unread: What it puts right may be nobody's edit: Backrest saved without having read our last write.
+        """
         for plan_id in merge.adopted:
             log.info("plan.adopted", plan=plan_id)
-        for reverted in merge.reverted:
+        if unread:
+            self._saved_unread(frozenset(reverted.plan_id for reverted in merge.reverted))
+        else:
+            self._unread = frozenset()
+        for reverted in () if unread else merge.reverted:
             log.warn(
                 "plan.reverted",
                 plan=reverted.plan_id,
@@ -143,6 +160,25 @@ class Announcer:
                     old=change.before.get("paths"),
                     new=change.after.get("paths"),
                 )
+            if "excludes" in change.fields and change.before is not None and change.after is not None:
+                log.info(
+                    "plan.excludes_changed",
+                    plan=change.plan_id,
+                    old=change.before.get("excludes", []),
+                    new=change.after.get("excludes", []),
+                )
+
+    def _saved_unread(self, plans: frozenset[str]) -> None:
+        """Say once for each plan that Backrest saved over it without knowing it."""
+        if not plans <= self._unread:
+            log.warn(
+                "backrest.saved_unread",
+                plans=sorted(plans),
+                reason="Backrest saved config.json from its memory, without these plans as we had written them: it "
+                "reads the file only when it starts. They are written again, and run only after a restart",
+                advice="restart Backrest, or use --apply to have that done",
+            )
+        self._unread |= plans
 
     def would_write(self, before: dict[str, Any], merge: Merge, *, text: bool) -> None:
         """A dry run: show what a write would change, plan by plan, without secrets.
@@ -178,17 +214,21 @@ class Announcer:
 
 
 _PAST = {"adopted": "taken_over"}
+_ACTIONS = {"successor": "plan.successor"}
 
 
 def say_findings(findings: Iterable[Finding]) -> None:
-    """Log findings: skips as ``plan.skipped``, the rest as ``plan.warning``."""
+    """Log findings: skips as ``plan.skipped``, the rest as ``plan.warning`` or by an action of their own."""
     for finding in findings:
         fields: dict[str, Any] = {
             name: value
             for name in ("container", "label", "value", "hint")
             if (value := getattr(finding, name))
         }
-        action = "plan.skipped" if finding.skips else "plan.warning"
+        if finding.code == AMBIGUOUS_BACKREST:
+            log.error("backrest.ambiguous", reason=finding.message)
+            continue
+        action = _ACTIONS.get(finding.code) or ("plan.skipped" if finding.skips else "plan.warning")
         log.warn(action, code=finding.code, reason=finding.message, **fields)
 
 

@@ -14,16 +14,21 @@ from sidecar.announce import Announcer
 from sidecar.apply_api import ApiApply
 from sidecar.apply_make_up import MakeUps
 from sidecar.backrest_api import BackrestApi, Rejected
+from sidecar.backrest_link import BackrestLink
 from sidecar.config_file import ConfigFile, Written
 from sidecar.duration import doubling
+from sidecar.engine_errors import EngineError
 from sidecar.failures import FAILURES, told
 from sidecar.log import get_logger
 from sidecar.merge_result import Merge
-from sidecar.messages import Applied, PlansRendered, Report, WriteFailed
+from sidecar.messages import Applied, ApplyWaits, PlansRendered, Report, WriteFailed
 from sidecar.restart import Restarter
 from sidecar.settings import Settings
+from sidecar.state import Owed
 
 LONGEST_SETTLE = 60.0
+FIRST_LOOK = 20.0
+"""Seconds that a Backrest which is started together with a daemon gets until it answers."""
 FIRST_RETRY, LONGEST_RETRY = 1.0, 60.0
 
 log = get_logger(__name__)
@@ -42,6 +47,7 @@ class Applier:
         now: Unix time in seconds.
         report: Takes the outcome of each wish.
         patient: A daemon waits and tries again; a one-shot raises what went wrong.
+        link: What is known of the API; None when no URL is known.
     """
 
     def __init__(
@@ -56,9 +62,11 @@ class Applier:
         now: Callable[[], float],
         report: Callable[[Report], None],
         patient: bool,
+        link: BackrestLink | None = None,
     ) -> None:
         self._settings = settings
         self._file = file
+        self._link = link
         self._announcer = announcer
         self._restarter = restarter
         self._api = api
@@ -142,13 +150,15 @@ class Applier:
         """Bring about the newest wish; return when that is done."""
         if self._restarter is not None:
             self._restarter.must_start()
-        wish = self._wanted()
         if self._settings.dry_run:
-            self._dry_run(wish)
+            self._dry_run(self._wanted())
             return
         if not self._settings.apply:
             self._write_only()
             return
+        if self._link is not None:
+            yield from self._link.first_look(self._clock, FIRST_LOOK if self._patient else 0.0)
+        wish = self._wanted()
         merge = self._file.preview(wish)
         self._announcer.merged(merge)
         if not merge.changed and not self._owes():
@@ -178,9 +188,10 @@ class Applier:
 
     def _write_only(self, owed: str = "") -> None:
         wish = self._wanted()
+        owed_before = self._file.state().owed
         written = self._file.write(wish)
         self._announcer.merged(written.merge)
-        self._announcer.written(written.merge)
+        self._announcer.written(written.merge, unread=self._unread(written.merge, owed_before))
         if written.changed:
             log.info(
                 "config.write",
@@ -189,6 +200,18 @@ class Applier:
                 note=owed or "Backrest sees it only after a restart; use --apply to have that done",
             )
         self._finish(wish, written.merge, changed=written.changed, owed=owed)
+
+    def _unread(self, merge: Merge, owed: Owed | None) -> bool:
+        """Whether Backrest undid plans of ours that it has never read, by a save of what it has in memory.
+
+        It reads its file when it starts. What we have written since, its next save drops: that is nobody's edit.
+        """
+        if owed is None or not merge.reverted or self._restarter is None:
+            return False
+        try:
+            return self._restarter.unread(owed)
+        except EngineError:
+            return True  # as far as can be seen it has not been started since
 
     def _settle(self) -> Generator[float, None, bool]:
         """Wait until the wish has not changed for ``--apply-settle``; return whether there is nothing left to do."""
@@ -204,8 +227,11 @@ class Applier:
                 continue
             merge = self._file.preview(newer)
             if not merge.changed and not self._owes():
-                self._finish(newer, self._file.write(newer).merge, changed=False)
-                return True
+                # Not by write(), here neither.
+                merge = self._file.remember(newer)
+                if not merge.changed:
+                    self._finish(newer, merge, changed=False)
+                    return True
             if (
                 newer.rendering.plans != wish.rendering.plans
                 or newer.rendering.withdrawn != wish.rendering.withdrawn
@@ -217,12 +243,14 @@ class Applier:
         """Whether the API is the way: asked for, or there and answering."""
         if self._api is None or self._settings.apply_mode == "restart":
             return False
-        return self._settings.apply_mode == "api" or self._api().answers()
+        if self._settings.apply_mode == "api":
+            return True
+        return self._link.look() if self._link is not None else self._api().answers()
 
     def _apply_by_api(self) -> Iterator[float]:
         assert self._live is not None  # noqa: S101  # _by_api said so
         try:
-            live = yield from self._live.run(self._wanted, self._needed)
+            live = yield from self._live.run(self._wanted, self._needed, self._waits)
         except Rejected as refused:
             wish = self._wanted()
             guilty = self._file.quarantine(refused.plan_ids, wish)
@@ -235,23 +263,16 @@ class Applier:
             self._report(WriteFailed(wish.number, str(refused), "change the labels of these plans", guilty))
             return
         if live.merge is None:
-            self._finish(live.wish, self._file.write(live.wish).merge, changed=False)
+            merge = self._file.remember(live.wish)  # not by write(): Backrest runs
+            if not merge.changed:
+                self._finish(live.wish, merge, changed=False)
             return
         self._announcer.written(live.merge)
-        owed = ""
-        if live.unscheduled:
-            owed = (
-                f"Backrest has not scheduled {', '.join(live.unscheduled)}, though it has them in its config"
-            )
-            log.error(
-                "backrest.not_scheduled",
-                plans=live.unscheduled,
-                reason=owed,
-                advice="restart Backrest, or save something in its web page, and look into its log",
-            )
-        elif live.changed:
+        if live.changed and not live.unscheduled:
             log.info("backrest.applied", by="api", plans=[change.plan_id for change in live.merge.changes])
-        self._finish(live.wish, live.merge, changed=live.changed, restarted=live.changed, owed=owed)
+        self._finish(
+            live.wish, live.merge, changed=live.changed, restarted=live.changed, owed=live.unscheduled
+        )
 
     def _needed(self) -> bool:
         return self._file.preview(self._wanted()).changed or self._owes()
@@ -266,10 +287,12 @@ class Applier:
             wish = self._wanted()
             return self._file.write(wish, raise_modno=True)
 
-        outcome = yield from self._restarter.restart(write, self._needed)
+        outcome = yield from self._restarter.restart(write, self._needed, self._waits)
         if outcome.written is None:
             wish = self._wanted()
-            self._finish(wish, self._file.write(wish).merge, changed=False, owed=outcome.owed)
+            merge = self._file.remember(wish)  # once more not by write()
+            if not merge.changed:
+                self._finish(wish, merge, changed=False, owed=outcome.owed)
             return
         if outcome.refused:
             self._finish(wish, outcome.written.merge, changed=False, restarted=True, owed=outcome.owed)
@@ -290,6 +313,12 @@ class Applier:
             restarted=outcome.restarted,
             owed=outcome.owed,
         )
+
+    def _waits(self, reason: str, overdue: bool) -> None:
+        """Tell the status for what the newest wish waits."""
+        wish = self._wanted()
+        plans = tuple(change.plan_id for change in self._file.preview(wish).changes)
+        self._report(ApplyWaits(wish.number, reason, plans, overdue))
 
     def _owes(self) -> bool:
         return self._restarter is not None and self._restarter.owes()

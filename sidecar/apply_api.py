@@ -53,13 +53,13 @@ class Live:
         wish: The rendering that was served.
         merge: Its merge into Backrest's config; None when there was nothing left to do.
         changed: Whether something was saved.
-        unscheduled: Ids of enabled plans that Backrest will not run by itself.
+        unscheduled: Which enabled plans Backrest will not run by itself, as one clause; empty when there are none.
     """
 
     wish: PlansRendered
     merge: Merge | None
     changed: bool = False
-    unscheduled: tuple[str, ...] = ()
+    unscheduled: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +152,7 @@ class ApiApply:
                 return Live(wish, done.merge, changed)
             missing = yield from self._unscheduled(done)
             if not (missing or done.mended) or again == SAVES_AGAIN:
-                return Live(wish, done.merge, changed, missing)
+                return Live(wish, done.merge, changed, _say_unscheduled(missing))
             again += 1
             if missing:
                 log.warn(
@@ -313,6 +313,15 @@ class ApiApply:
                 advice="give them a cron schedule, or the clock Last Run Time",
             )
         self._intervals = intervals
+
+
+def _say_unscheduled(plans: tuple[str, ...]) -> str:
+    if not plans:
+        return ""
+    reason = f"Backrest has not scheduled {', '.join(plans)}, though its config has them"
+    advice = "restart Backrest, or save something in its web page, and look into its log"
+    log.error("backrest.not_scheduled", plans=plans, reason=reason, advice=advice)
+    return reason
 
 
 def _listed(api: BackrestApi, config: Config) -> tuple[Operation, ...]:

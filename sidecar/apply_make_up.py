@@ -1,4 +1,4 @@
-"""Backups that a save of ours took out of Backrest's queue are asked for, until each has begun.
+"""Backups that a save or restart of ours took out of Backrest's queue are asked for, until each has begun.
 
 What is owed stands in the state file, so a crash forgets none; what was asked for and thrown out of the queue again,
 by a save of somebody else or a restart, is asked for again.
@@ -121,7 +121,7 @@ class MakeUps:
                 log.warn(
                     "backrest.made_up",
                     plans=(plan,),
-                    reason="a save of Backrest's config took its backup out of the queue; it is run now",
+                    reason="a save of Backrest's config or a restart took its backup out of the queue; it is run now",
                 )
         return False
 

@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from sidecar.backrest_api import Operation
-from sidecar.backrest_idle import IdleLook, IdleState, IdleWatch, idle_report, next_firing, zones_of
+from sidecar.backrest_idle import IdleLook, IdleState, IdleWatch, idle_report, zones_of
 from sidecar.backrest_log import ConfigFault, config_error_in_log, cut_off_in_log, fatal_in_log
+from sidecar.backrest_queue import Operation
 from sidecar.engine_types import ContainerState, Process
 from sidecar.model import Container
+from sidecar.protected import choose_backrest, is_by_id
 
 __all__ = [
     "BackrestEngine",
@@ -33,7 +34,6 @@ __all__ = [
     "fatal_in_log",
     "idle_report",
     "locate",
-    "next_firing",
     "zones_of",
 ]
 
@@ -74,12 +74,14 @@ class Located:
         container: The container; None when missing.
         renamed: It goes by another name than asked for: found by its Compose service.
         reason: One sentence when it is not running.
+        ambiguous: It is missing because nobody can tell which of several it is; one of them may well run.
     """
 
     state: Whereabouts
     container: ContainerState | None = None
     renamed: bool = False
     reason: str = ""
+    ambiguous: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,26 +127,21 @@ class CutOff:
 def locate(
     engine: BackrestEngine, name: str, containers: Callable[[], Iterable[Container]] = lambda: ()
 ) -> Located:
-    """Return Backrest's container by name or id, else by the Compose service of that name.
+    """Return where the container is that ``choose_backrest`` chooses.
 
     Args:
         engine: The engine.
         name: What ``--backrest-container`` says.
-        containers: Lists all containers; asked only when the name finds nothing. A recreated or renamed container
-            is found by its service label; two of one service (in the middle of a recreate) give the newest.
+        containers: Lists all containers; asked only when the name itself finds nothing, which costs more.
     """
     found = engine.find(name)
     renamed = False
-    if found is None:
-        same = [c for c in containers() if c.service == name and not c.is_oneoff]
-        projects = {c.project for c in same}
-        if len(projects) > 1:
-            named = ", ".join(sorted(projects))
-            return Located(
-                "missing", reason=f"no container {name!r}, and several projects have such a service: {named}"
-            )
-        if same:
-            found = engine.find(max(same, key=lambda c: c.created).id)
+    if found is None or not (found.name == name or is_by_id(found.id, name)):
+        choice = choose_backrest(containers(), name)
+        if choice.ambiguous:
+            return Located("missing", reason=choice.ambiguous, ambiguous=True)
+        if choice.container is not None:
+            found = engine.find(choice.container.id)
             renamed = True
     if found is None:
         return Located(
@@ -203,7 +200,8 @@ class UpWatch:
         if not state.running:
             return Failed("exited", f"Backrest exited with code {state.exit_code}")
         if state.started_at != first.started_at:
-            return Failed("restarted", "Backrest was restarted by somebody else right after its start")
+            # By somebody else, who did no harm: it reads the same file. It is up when this start holds.
+            self._first, self._started = state, now
         left = self._started + UP_AFTER - now
         if left > 0:
             return Pending(left, "Backrest has just started")

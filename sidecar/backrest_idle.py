@@ -14,18 +14,13 @@ from dataclasses import dataclass
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from sidecar.backrest_api import Operation
-from sidecar.cron import next_runs
+from sidecar.backrest_queue import LOOKS_APART, Operation, Wait, waits_for
 from sidecar.engine_types import ContainerState, Process
 from sidecar.model import printable
 
-LOOKS_APART = 2.0
-"""Seconds between the two looks that must both find nothing. A hook's process lives shorter than a backup, and
-between two of them the list is clean for a moment."""
-QUIET = 60.0
-"""Seconds before a schedule fires in which no restart begins."""
-JUST_FIRED = 5.0
-"""Seconds after a schedule fired in which its first process may not be there yet."""
+BLIND = 30.0
+"""The same where nobody tells what Backrest does, neither its API nor its log: a hook that is an HTTP call shows in
+no process list, and the queue may hold more."""
 
 _INITS = frozenset({"init", "tini", "tini-static", "docker-init", "podman-init", "dumb-init", "catatonit"})
 _ENTRYPOINTS = frozenset({"docker-entrypoint", "docker-entrypoint.sh"})
@@ -50,14 +45,6 @@ class IdleLook:
     def idle(self) -> bool:
         """Whether there is Backrest and nothing that works for it."""
         return self.backrest and not self.busy
-
-
-@dataclass(frozen=True, slots=True)
-class Firing:
-    """The next time that something is scheduled: when, and what as people say it."""
-
-    at: dt.datetime
-    what: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,26 +82,6 @@ def idle_report(processes: Iterable[Process]) -> IdleLook:
         if key not in harmless and not _is_wrapper(_name(process))
     ]
     return IdleLook(busy=tuple(dict.fromkeys(busy)), backrest=main is not None)
-
-
-def next_firing(config: Mapping[str, Any], now: dt.datetime, zone: dt.tzinfo | None = None) -> Firing | None:
-    """Return what fires first after ``now``: a backup, or a repo's prune, check or forget.
-
-    Cron alone can be foretold. ``maxFrequency…`` counts from a moment that only Backrest knows (backrest:
-    internal/protoutil/schedule.go:33-65); its pending operations tell it, where the API answers.
-
-    Args:
-        config: A parsed config.json.
-        now: An aware time.
-        zone: Backrest's zone; without one the local zone. Backrest reads every cron in it, ``CLOCK_UTC`` included.
-    """
-    local = now.astimezone(zone)
-    firings = [
-        Firing(run, what)
-        for what, expression in _crons(config)
-        if (run := _next(expression, local)) is not None
-    ]
-    return min(firings, key=lambda firing: firing.at, default=None)
 
 
 def zones_of(container: ContainerState) -> tuple[dt.tzinfo | None, ...]:
@@ -158,6 +125,7 @@ class IdleWatch:
         processes: Sequence[Process],
         config: Mapping[str, Any],
         operations: Sequence[Operation] | None = None,
+        stopped: Sequence[str] = (),
     ) -> IdleState:
         """Take one look into account.
 
@@ -165,59 +133,45 @@ class IdleWatch:
             container: Backrest's container, as inspected now.
             processes: Its process list, taken after the inspect.
             config: The config that Backrest runs with, or the file's.
-            operations: What the API lists, or None where it does not answer.
+            operations: What the API lists, or else what the log tells; None where neither is to be had.
+            stopped: What hooks have stopped and not started yet, by name; empty where the API answers, which knows.
         """
-        reason = self._running(processes, operations)
-        if reason:
+        wait = self._busy(container, processes, config, operations, stopped)
+        if wait is not None:
             self._clean = None
-            return IdleState(idle=False, reason=reason)
-        firing = self._soon(container, config, operations)
-        if firing is not None:
-            self._clean = None
-            left = (firing.at - self._now()).total_seconds()
-            return IdleState(
-                idle=False, reason=_when(firing, left), again_in=max(LOOKS_APART, left + JUST_FIRED)
-            )
+            return IdleState(idle=False, reason=wait.reason, again_in=wait.again_in)
         mono = self._clock()
-        key = f"{container.id} {container.started_at}"
+        # A task that ran between two looks has left its trace: then they are no two looks at the same quiet.
+        newest = max((max(op.end, op.start) for op in operations or () if not op.pending), default=0.0)
+        key = f"{container.id} {container.started_at} {newest}"
         if self._clean is None or self._clean[0] != key:
             self._clean = (key, mono)
-        left = self._clean[1] + LOOKS_APART - mono
+        left = self._clean[1] + (LOOKS_APART if operations is not None else BLIND) - mono
         if left > 0:
-            return IdleState(idle=False, reason="a second look is due", again_in=left)
+            reason = "a second look is due" if operations is not None else "nobody tells what Backrest does"
+            return IdleState(idle=False, reason=reason, again_in=min(left, LOOKS_APART))
         return IdleState(idle=True, again_in=0.0)
 
-    def _running(self, processes: Sequence[Process], operations: Sequence[Operation] | None) -> str:
-        """Return what runs in Backrest, or empty."""
-        running = [op for op in operations or () if op.status == "inprogress"]
-        if running:
-            first = running[0]
-            of = f" of plan {printable(first.plan_id)!r}" if first.plan_id else ""
-            return f"Backrest runs a {first.kind or 'task'}{of}"
+    def _busy(
+        self,
+        container: ContainerState,
+        processes: Sequence[Process],
+        config: Mapping[str, Any],
+        operations: Sequence[Operation] | None,
+        stopped: Sequence[str],
+    ) -> Wait | None:
+        """Return why it is busy, or None."""
+        wait = waits_for(operations, config, self._now(), zones_of(container))
+        if wait is not None:
+            return wait
         seen = idle_report(processes)
         if seen.busy:
-            return f"in Backrest's container runs {', '.join(seen.busy)}"
-        return "" if seen.backrest else "Backrest itself is not among its container's processes"
-
-    def _soon(
-        self, container: ContainerState, config: Mapping[str, Any], operations: Sequence[Operation] | None
-    ) -> Firing | None:
-        """Return what fires within :data:`QUIET` seconds, or fired a moment ago."""
-        now = self._now()
-        since = now - dt.timedelta(seconds=JUST_FIRED)
-        found = [next_firing(config, since, zone) for zone in zones_of(container)]
-        for op in operations or ():
-            if op.status == "pending" and op.start:
-                at = dt.datetime.fromtimestamp(op.start, dt.UTC)
-                found.append(Firing(at, f"the {op.kind or 'task'} of plan {printable(op.plan_id)!r}"))
-        soon = [
-            firing for firing in found if firing is not None and (firing.at - now).total_seconds() <= QUIET
-        ]
-        return min(soon, key=lambda firing: firing.at, default=None)
-
-
-def _when(firing: Firing, left: float) -> str:
-    return f"{firing.what} fires in {left:.0f} s" if left > 0 else f"{firing.what} has just fired"
+            return Wait(f"in Backrest's container runs {', '.join(seen.busy)}")
+        if not seen.backrest:
+            return Wait("Backrest itself is not among its container's processes")
+        if stopped:
+            return Wait(f"a hook has stopped {', '.join(map(printable, stopped))}, which is not started yet")
+        return None
 
 
 def _name(process: Process) -> str:
@@ -242,40 +196,3 @@ def _is_backrest(process: Process) -> bool:
 
 def _is_wrapper(name: str) -> bool:
     return name in _INITS or name in _ENTRYPOINTS or name.startswith("s6-")
-
-
-def _crons(config: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
-    """Yield what is scheduled by cron, and the expression."""
-    for plan in _entries(config, "plans"):
-        yield f"the backup of plan {printable(str(plan.get('id', '')))!r}", _cron(plan)
-    for repo in _entries(config, "repos"):
-        name = printable(str(repo.get("id", "")))
-        for key, snake in (
-            ("prunePolicy", "prune_policy"),
-            ("checkPolicy", "check_policy"),
-            ("forgetPolicy", "forget_policy"),
-        ):
-            policy = repo.get(key) or repo.get(snake)
-            if isinstance(policy, dict):
-                yield f"the {key.removesuffix('Policy')} of repo {name!r}", _cron(policy)
-
-
-def _entries(config: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
-    entries = config.get(key)
-    return [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
-
-
-def _cron(owner: Mapping[str, Any]) -> str:
-    schedule = owner.get("schedule")
-    expression = schedule.get("cron") if isinstance(schedule, dict) else None
-    return expression if isinstance(expression, str) else ""
-
-
-def _next(expression: str, after: dt.datetime) -> dt.datetime | None:
-    """Return the next firing; None for one that never fires, is absent, or that no Backrest would run with."""
-    if not expression:
-        return None
-    try:
-        return next(iter(next_runs(expression, after, 1)), None)
-    except ValueError:
-        return None

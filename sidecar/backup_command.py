@@ -12,16 +12,21 @@ from collections.abc import Callable
 
 from sidecar.announce import Announcer
 from sidecar.backup_options import BackupOptions, parse_mount
-from sidecar.child import ChildSpec
+from sidecar.child import ChildSpec, Context
 from sidecar.cli import BAD_USAGE, FAILED
 from sidecar.config_file import ConfigFile
 from sidecar.engine import Engine
 from sidecar.failures import FAILURES, told
+from sidecar.left_down import work_off
 from sidecar.log import flush, get_logger
+from sidecar.rendering import origins_of
 from sidecar.settings import Settings
 from sidecar.supervisor import Supervisor, diagnose
-from sidecar.wiring import writing
+from sidecar.wiring import api_maker, writing
 from workers.quiesce import SHUTDOWN, backup_worker, recover_worker
+
+STARTS = 300.0
+"""Seconds within which containers are started that stop hooks left down; each engine call has its own deadline."""
 
 log = get_logger(__name__)
 
@@ -47,17 +52,34 @@ def backup_once(settings: Settings) -> int:
 
 
 def recover(settings: Settings) -> int:
-    """Start what an interrupted run had stopped: Backrest first, then what the journal lists."""
+    """Start what was stopped and never started: Backrest, what the journal lists, what stop hooks left down."""
     owed, done = _start_backrest(settings)
     code = _supervised(
         settings,
         lambda engine: ChildSpec(
-            "quiesce", recover_worker(engine, settings.state_path), restart="temporary", shutdown=SHUTDOWN
+            "quiesce", _recover_worker(settings, engine), restart="temporary", shutdown=SHUTDOWN
         ),
     )
     if not done:
         return FAILED
     return 0 if owed and code == 2 else code  # 2: nothing to do
+
+
+def _recover_worker(settings: Settings, engine: Engine) -> Callable[[Context], int]:
+    """Return a worker for the journal, then for the markers of stop hooks; its exit code is that of both."""
+    journal = recover_worker(engine, settings.state_path)
+
+    def run(context: Context) -> int:
+        code = journal(context)
+        context.beat(settings.hook_watch_grace + STARTS)
+        file = ConfigFile(settings, now=time.time, read_only=True, wait=context.stop.wait)
+        api = api_maker(settings)
+        found = work_off(settings, engine, file, api, stop=context.stop, monotonic=time.monotonic)
+        if found.left:
+            return FAILED
+        return 0 if found.started and code == 2 else code
+
+    return run
 
 
 def _start_backrest(settings: Settings) -> tuple[bool, bool]:
@@ -123,6 +145,7 @@ def _options(settings: Settings) -> BackupOptions:
         exclude_bind_mounts=settings.exclude_bind_mounts,
         plan_id_prefix=settings.plan_id_prefix,
         plan_owners={plan_id: owner.workload for plan_id, owner in owners.items()},
+        plan_origins=origins_of(owners),
         policy=settings.label_policy,
         allow_path=settings.allow_path,
         dry_run=settings.dry_run,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from sidecar import rcb, snapshots
 from sidecar.backup_options import BackupOptions
+from sidecar.backup_steps import Forget
 from sidecar.backup_wishes import Wishes
 from sidecar.engine_types import RunSpec
 from sidecar.helpers import Ended, Helpers
@@ -14,7 +15,6 @@ from sidecar.log import Log
 from sidecar.model import EngineSnapshot
 from sidecar.quiesce import QuiescePlan
 from sidecar.quiescer import Quiescer
-from sidecar.retention import Keep
 from sidecar.snapshots import Snapshot
 
 PARTIAL = 3
@@ -25,33 +25,6 @@ NO_REPOSITORY = 10
 
 class ResticError(Exception):
     """A command of restic failed. The text ends with what restic said last."""
-
-
-@dataclass(frozen=True, slots=True)
-class Retention:
-    """One ``restic forget``.
-
-    Attributes:
-        name: For people.
-        paths: A snapshot must have all of them.
-        keep: What to keep.
-        tag: A snapshot must have it; empty for no such condition.
-        host: A snapshot must be of this host; empty for no such condition.
-    """
-
-    name: str
-    paths: tuple[str, ...]
-    keep: Keep
-    tag: str = ""
-    host: str = ""
-
-    def selects(self, snapshot: Snapshot) -> bool:
-        """Whether ``restic forget`` would look at this snapshot."""
-        return (
-            all(snapshot.has(path) for path in self.paths)
-            and (not self.tag or self.tag in snapshot.tags)
-            and (not self.host or self.host == snapshot.host)
-        )
 
 
 @dataclass(slots=True)
@@ -69,7 +42,7 @@ class Findings:
     saved: list[str] = field(default_factory=list)
     forgotten: dict[str, int] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
-    retentions: list[Retention] = field(default_factory=list)
+    retentions: list[Forget] = field(default_factory=list)
     standing: tuple[Snapshot, ...] | None = None
 
 

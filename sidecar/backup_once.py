@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import secrets as random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
-from sidecar import backup_wishes, env_file, helpers, rcb, retention_run
+from sidecar import backup_wishes, env_file, helpers, rcb, rcb_engine, restic_engine, retention_run
 from sidecar.backup_job import Findings, Job, ResticError
 from sidecar.backup_options import BackupOptions, volatile
+from sidecar.backup_steps import LeaveOut, Step
 from sidecar.backup_summary import FAILED, NOTHING, Outcome, Summary, refused_words, sum_up
-from sidecar.backup_text import plan_of_action
 from sidecar.backup_wishes import Wishes
 from sidecar.engine_errors import EngineError
 from sidecar.engine_types import ContainerState, EngineInfo
@@ -86,6 +86,13 @@ def _lock(options: BackupOptions) -> contextlib.AbstractContextManager[object]:
     return contextlib.nullcontext() if options.dry_run else RunLock(options.state_dir)
 
 
+def _steps(job: Job) -> tuple[Step, ...]:
+    """Return all that a run does, in order; what a dry run tells. Raises RcbError."""
+    left_out = (LeaveOut(reason) for reason in job.wishes.broken)
+    engine = rcb_engine if job.options.kind == "rcb" else restic_engine
+    return (*left_out, *engine.steps(job))
+
+
 class _Run:
     def __init__(
         self, engine: Engine, options: BackupOptions, tools: Tools, environ: Mapping[str, str]
@@ -99,7 +106,7 @@ class _Run:
 
     def run(self) -> Outcome:
         """Do the steps in order."""
-        options, log = self._options, self._tools.log
+        options = self._options
         self._tools.signals.beat(BEAT)
         leftovers: tuple[str, ...] = ()
         if not options.dry_run:
@@ -111,26 +118,29 @@ class _Run:
         self._refuse(snapshot, quiesce)
         self._tell(quiesce)
         wishes = self._wishes(snapshot, quiesce)
-        if options.dry_run:
-            job = self._job(Book(self._id, options.mode), snapshot, quiesce, wishes, variables)
-            before = self._journal.load()
-            owed = [
-                f"start {e.name}, which an earlier run left down" for e in (before.owed if before else ())
-            ]
-            for number, line in enumerate((*owed, *plan_of_action(job)), start=1):
-                log.info("dry-run.step", number=number, does=line)
-            log.info("dry-run.complete")
-            return Outcome(NOTHING, Summary({}, refused=refused_words(quiesce)))
         now = self._tools.clock()
         book = Book(self._id, options.mode, now, quiesce.entries(now))
-        self._journal.begin(book)
         job = self._job(book, snapshot, quiesce, wishes, variables)
+        steps = _steps(job)
+        if options.dry_run:
+            self._tell_steps(steps)
+            return Outcome(NOTHING, Summary({}, refused=refused_words(quiesce)))
+        self._journal.begin(book)
         job.findings.problems += leftovers
         try:
-            self._back_up(job)
+            self._back_up(job, steps)
         finally:
             self._bring_back(job)
         return sum_up(job, quiesce)
+
+    def _tell_steps(self, steps: Iterable[Step]) -> None:
+        """Say what a run would do: first what an earlier one left, then its own steps."""
+        before = self._journal.load()
+        lines = [f"start {e.name}, which an earlier run left down" for e in (before.owed if before else ())]
+        lines += [line for step in steps for line in step.words()]
+        for number, line in enumerate(lines, start=1):
+            self._tools.log.info("dry-run.step", number=number, does=line)
+        self._tools.log.info("dry-run.complete")
 
     def _refuse(self, snapshot: EngineSnapshot, quiesce: QuiescePlan) -> None:
         options = self._options
@@ -183,6 +193,7 @@ class _Run:
             plan_prefix=self._options.plan_id_prefix,
             include_project=self._options.include_project,
             owned=self._options.plan_owners,
+            origins=self._options.plan_origins,
         )
         for note in wishes.notes:
             self._tools.log.warn("label.note", reason=note)
@@ -225,16 +236,17 @@ class _Run:
             findings=Findings(),
         )
 
-    def _back_up(self, job: Job) -> None:
+    def _back_up(self, job: Job, steps: tuple[Step, ...]) -> None:
         """Back up and forget; what is expected to go wrong becomes a problem in the summary."""
-        for sentence in job.wishes.broken:
-            job.findings.problems.append(f"left out: {sentence}")
-            job.log.error("label.wrong", reason=sentence)
+        for step in steps:
+            if isinstance(step, LeaveOut):
+                job.findings.problems.append(f"left out: {step.reason}")
+                job.log.error("label.wrong", reason=step.reason)
         job.log.info("backup-once.begin", run=self._id, engine=self._options.kind)
         if self._options.kind == "rcb":
-            backed_up = self._tried(job, RcbBackup(job, self._tools.executor).run)
+            backed_up = self._tried(job, RcbBackup(job, steps, self._tools.executor).run)
         else:
-            backed_up = self._tried(job, ResticBackup(job).run)
+            backed_up = self._tried(job, ResticBackup(job, steps).run)
         if backed_up:
             self._tried(job, lambda: retention_run.run(job))
 

@@ -8,8 +8,10 @@ from dataclasses import dataclass, replace
 
 from sidecar import naming
 from sidecar.backup_sets import Wish
-from sidecar.labels import LabelPolicy, VolumeLabels, parse, parse_volume
-from sidecar.model import Container, EngineSnapshot
+from sidecar.discovery import asked_by, enabled_volumes, labels_of_volumes
+from sidecar.grouping import Grouping
+from sidecar.labels import LabelPolicy, VolumeLabels
+from sidecar.model import NO_LABELS, EngineSnapshot
 from sidecar.naming import Workload
 
 
@@ -22,12 +24,14 @@ class Wishes:
         broken: One sentence for each workload (or named plan) that is left out because of a wrong label.
         notes: Oddities, one sentence each.
         volume_labels: Labels of the volumes that have any, by name.
+        doubtful: Workloads with a plan that is left out: nobody knows what it wants to keep.
     """
 
     wishes: tuple[Wish, ...] = ()
     broken: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     volume_labels: Mapping[str, VolumeLabels] | None = None
+    doubtful: frozenset[Workload] = frozenset()
 
 
 def gather(
@@ -38,6 +42,7 @@ def gather(
     plan_prefix: str,
     include_project: bool,
     owned: Mapping[str, str],
+    origins: Mapping[str, str] = NO_LABELS,
 ) -> Wishes:
     """Return what is to be backed up.
 
@@ -48,56 +53,33 @@ def gather(
         plan_prefix: ``--plan-id-prefix``.
         include_project: ``--include-project-name``.
         owned: Plan id → workload key as the state has it, so that tags name the plans that Backrest has.
+        origins: Workload key → key of the workload whose plan it has taken over, from the state.
     """
-    volumes = {
-        name: parse_volume(volume.labels, volume=name)
-        for name, volume in snapshot.volumes.items()
-        if any(key.startswith("backrest.") for key in volume.labels)
-    }
-    enabled = frozenset(name for name, labels in volumes.items() if labels.enable)
+    volumes = labels_of_volumes(snapshot.volumes)
+    enabled = enabled_volumes(volumes)
     found: list[Wish] = []
-    broken: list[str] = []
-    notes: list[str] = []
-    for base, containers in _groups(snapshot).items():
-        newest = max(containers, key=lambda c: (c.created, c.id))
-        labels = parse(
-            newest.labels,
-            container=naming.final_name(newest),
-            image_labels=newest.image_labels,
-            policy=policy,
-        )
-        for finding in labels.findings:
-            (broken if finding.skips else notes).append(finding.message)
-        found.extend(Wish(base.named(plan.name), "", containers, plan) for plan in labels.plans)
-        by_volume = enabled & {m.name for c in containers for m in c.mounts if m.type == "volume"}
-        if labels.plans or labels.withdrawn or labels.broken:
+    doubtful: set[Workload] = set()
+    findings = [finding for labels in volumes.values() for finding in labels.findings]
+    for base, containers in Grouping().groups(snapshot, enabled, also=quiesced):
+        asked = asked_by(base, containers, enabled, policy)
+        findings += asked.findings
+        if any(c.id in quiesced for c in containers) and (asked.nothing or asked.by_volume):
+            found.append(Wish(base, "", containers))  # the volume's wish is part of it
             continue
-        if any(c.id in quiesced for c in containers):
-            found.append(Wish(base, "", containers))
-        elif by_volume:
-            wanted = {**newest.labels, "backrest.enable": "true"}
-            plans = parse(wanted, container=newest.name, policy=policy).plans[:1]
-            found.extend(Wish(base, "", containers, plan, by_volume) for plan in plans)
+        if asked.broken:
+            doubtful.add(base)
+        only, alone = asked.by_volume or None, len(asked.names) == 1
+        found.extend(Wish(base.named(p.name), "", containers, p, only, alone=alone) for p in asked.plans)
     ids = naming.assign_ids(
         {wish.workload: () for wish in found},
         prefix=plan_prefix,
         include_project=include_project,
         owned=owned,
+        origins=origins,
         standing={},
     ).ids
     named = (replace(wish, plan_id=ids.get(wish.workload.key, "")) for wish in found)
     wishes = tuple(sorted(named, key=lambda wish: wish.workload))
-    return Wishes(wishes, tuple(broken), tuple(notes), volumes)
-
-
-def _groups(snapshot: EngineSnapshot) -> dict[Workload, tuple[Container, ...]]:
-    """Return the containers of each workload, one a slot; one-offs of ``compose run`` are none."""
-    gathered: dict[Workload, list[Container]] = {}
-    for container in snapshot.containers:
-        if not container.is_oneoff:
-            gathered.setdefault(naming.workload_of(container), []).append(container)
-    standing = (
-        (workload, naming.newest_per_slot(naming.without_history(several, snapshot)))
-        for workload, several in gathered.items()
-    )
-    return {workload: several for workload, several in standing if several}
+    broken = tuple(finding.message for finding in findings if finding.skips)
+    notes = tuple(finding.message for finding in findings if not finding.skips)
+    return Wishes(wishes, broken, notes, volumes, frozenset(doubtful))

@@ -21,7 +21,7 @@ from sidecar.explain_model import Explanation
 from sidecar.failures import FAILURES
 from sidecar.model import SwarmService, printable
 from sidecar.naming import workload_of_service
-from sidecar.protected import find_backrest
+from sidecar.protected import choose_backrest
 from sidecar.settings import Settings
 
 _NO_TASK = frozenset({"new", "pending", "rejected", "failed", "shutdown", "orphaned", "remove", "complete"})
@@ -93,7 +93,8 @@ def _look_at(survey: Survey, host: str, settings: Settings) -> None:
     engine = Engine(host)
     info = engine.info()
     explanations, notes = look(settings.model_copy(update={"docker_sock": host}), engine)
-    backrest = find_backrest(engine.snapshot(), settings.backrest_container)
+    choice = choose_backrest(engine.snapshot().containers, settings.backrest_container)
+    backrest = choice.container
     name = info.name or host
     if name in survey.names.values():
         name = f"{name} ({host})"
@@ -104,7 +105,10 @@ def _look_at(survey: Survey, host: str, settings: Settings) -> None:
     # On this node Backrest may run outside of containers; on others nobody could tell.
     absent = host != settings.docker_sock and (backrest is None or backrest.state != "running")
     for explanation in explanations:
-        _count(survey, explanation, name, "no Backrest runs there" if absent else "")
+        against = (
+            "which container is Backrest there is not clear" if choice.ambiguous else "no Backrest runs there"
+        )
+        _count(survey, explanation, name, against if absent else "")
 
 
 def _count(survey: Survey, explanation: Explanation, node: str, against: str) -> None:

@@ -11,20 +11,19 @@ import time
 from pathlib import Path
 
 from sidecar.announce import Announcer
-from sidecar.backrest_api import BackrestApiError
 from sidecar.child import ChildSpec, Context
 from sidecar.config_file import ConfigFile, Latest
 from sidecar.engine import Engine
 from sidecar.engine_errors import EngineError
 from sidecar.failures import FAILURES, told
+from sidecar.left_down import BackrestLook, directory_of
 from sidecar.log import get_logger
 from sidecar.mailbox import Mailbox
-from sidecar.marker_watch import Doing, MarkerWatch, backrest_doing
+from sidecar.marker_watch import MarkerWatch
 from sidecar.messages import EngineChanged, HooksCutOff, PlansRendered, RendererInbox
 from sidecar.paths import DEFAULT_DOCKER_ROOT
 from sidecar.recover import owed, recover
 from sidecar.settings import Settings
-from sidecar.state_store import StateError
 from sidecar.status import StatusBoard
 from sidecar.status_file import StatusFile
 from sidecar.supervisor import Supervisor, diagnose
@@ -37,6 +36,8 @@ STOP_SLACK = 30.0
 """Seconds that a stop, a write and a start of Backrest may take beyond ``--restart-timeout``."""
 API_SLACK = 210.0
 """Seconds that an apply through a slow API may take: a few calls of 10 s, again after each conflict."""
+ROOT_WAIT = 30.0
+"""Seconds for which the watch of files waits for an engine to say where its root is."""
 
 log = get_logger(__name__)
 
@@ -133,6 +134,7 @@ class Daemon:
                     patient=True,
                     cut_off=lambda: self._cut_off.offer(HooksCutOff(time.monotonic())),
                     latest=self._latest,
+                    board=self._board,
                 )
             return self._parts
 
@@ -190,36 +192,15 @@ class Daemon:
         settings, engine = self._settings, self._engine
         assert isinstance(engine, Engine)  # noqa: S101  # _specs made it so
         file = ConfigFile(settings, now=time.time, read_only=True, wait=ctx.stop.wait)
-        api = api_maker(settings)
-
-        def works() -> bool:
-            try:
-                return bool(api and api().operations_in_progress())
-            except BackrestApiError:
-                return False
-
-        def seen_before() -> bool:
-            try:
-                return bool(file.state().view)
-            except StateError:  # the writer says so
-                return False
-
-        def doing() -> Doing:
-            return backrest_doing(
-                engine,
-                settings.backrest_container,
-                containers=lambda: engine.snapshot().containers,
-                known=seen_before(),
-                running=works,
-            )
+        doing = BackrestLook(settings, engine, file, api_maker(settings))
 
         def work_off_journal(ctx: Context) -> None:
             if owed(settings.state_path):
                 with tools_for(ctx) as tools:
                     recover(engine, settings.state_path, tools)
 
-        markers = settings.config.parent / ".backrest-sidecar" / "stopped"
-        watch = MarkerWatch(markers, engine, doing, settings.hook_watch_grace, time.monotonic, log)
+        grace = settings.hook_watch_grace
+        watch = MarkerWatch(directory_of(settings), engine, doing, grace, time.monotonic, log)
         bring_back.run(ctx, inbox=self._cut_off, recover=work_off_journal, watch=watch)
 
     def _watch_engine(self, ctx: Context) -> int:
@@ -230,14 +211,27 @@ class Daemon:
         filesystem.run(
             ctx,
             config=self._settings.config,
-            volumes=self._volumes(),
+            volumes=self._volumes(ctx),
             inbox=self._looks,
             volumes_changed=self._engine.invalidate_volumes,
         )
 
-    def _volumes(self) -> Path | None:
-        root = self._settings.docker_root or DEFAULT_DOCKER_ROOT
-        return None if self._settings.replay else Path(root) / "volumes"
+    def _volumes(self, ctx: Context) -> Path | None:
+        """Return where volumes come and go: below ``--docker-root``, else where the engine says that it is."""
+        settings = self._settings
+        if settings.replay:
+            return None
+        root = settings.docker_root or ""
+        until = time.monotonic() + ROOT_WAIT
+        while not root:
+            ctx.beat(ROOT_WAIT * 3)
+            try:
+                root = self._engine.info().docker_root or DEFAULT_DOCKER_ROOT
+            except EngineError as error:
+                # Without an engine nothing is to be rendered either; one that forbids the question will not tell.
+                if error.kind != "unreachable" or time.monotonic() >= until or ctx.stop.wait(2.0):
+                    root = DEFAULT_DOCKER_ROOT
+        return Path(root) / "volumes"
 
 
 def daemon(settings: Settings) -> int:

@@ -7,11 +7,13 @@ and cheap, so doing it twice beats asking each other.
 
 from __future__ import annotations
 
-from sidecar.model import EngineSnapshot
+from dataclasses import replace
+
+from sidecar.model import EngineSnapshot, Finding
 from sidecar.paths import View, view_of
 from sidecar.plans import Memo, render
-from sidecar.protected import find_backrest
-from sidecar.rendering import Basis, Rendering
+from sidecar.protected import choose_backrest, find_backrest
+from sidecar.rendering import AMBIGUOUS_BACKREST, Basis, Rendering
 from sidecar.settings import Settings
 
 
@@ -23,7 +25,7 @@ def path_view(snapshot: EngineSnapshot, remembered: View, settings: Settings) ->
     """
     if settings.path_view == "host":
         return ()
-    backrest = find_backrest(snapshot, settings.backrest_container)
+    backrest = find_backrest(snapshot, settings.backrest_container)  # none, too, where nobody can tell which
     if backrest is None or backrest.state in {"removing", "dead"}:
         return remembered
     return view_of(backrest.mounts) or remembered
@@ -49,10 +51,39 @@ class Desired:
             basis.owners,
             self._settings,
             path_view=basis.path_view,
+            facts=basis.facts,
             memo=self._memo,
         )
+        if self._settings.path_view == "auto":
+            choice = choose_backrest(snapshot.containers, self._settings.backrest_container)
+            if choice.ambiguous:
+                rendering = _in_doubt(rendering, choice.ambiguous, seen=bool(basis.path_view))
         self._last = (snapshot, basis, rendering)
         return rendering
+
+
+def _in_doubt(rendering: Rendering, reason: str, *, seen: bool) -> Rendering:
+    """Return the rendering where nobody can tell which container is Backrest.
+
+    With a view that was seen before, that one holds. Without one no path can be written that Backrest surely sees:
+    no plan is, and those that stand stay as they are.
+    """
+    if seen:
+        text = f"which container is Backrest is not clear: {reason}; till then paths go through the one seen last"
+        return replace(rendering, findings=(*rendering.findings, Finding(AMBIGUOUS_BACKREST, text)))
+    text = f"which container is Backrest is not clear: {reason}; till then no plan is written, and none is changed"
+    waiting = (
+        Finding(
+            "backrest-unknown",
+            f"{name}: its plan waits until it is clear which container is Backrest",
+            container=name,
+            skips=True,
+        )
+        for plan in rendering.plans
+        for name in plan.containers
+    )
+    findings = (*rendering.findings, Finding(AMBIGUOUS_BACKREST, text), *dict.fromkeys(waiting))
+    return replace(rendering, plans=(), renamed=(), findings=findings)
 
 
 def _same(one: EngineSnapshot, other: EngineSnapshot) -> bool:

@@ -11,14 +11,12 @@ from typing import Any
 
 import orjson
 
+from sidecar.config_secrets import is_open
 from sidecar.merge_result import Change
 from sidecar.model import printable
-from sidecar.protojson import HOOK, PLAN
+from sidecar.protojson import PLAN
 
 MASK = "********"
-_OPEN_ACTION_FIELDS = frozenset(
-    {"command", "template", "titleTemplate", "title_template", "method", "priority"}
-)
 _RED, _GREEN, _CYAN, _BOLD, _RESET = "\x1b[31m", "\x1b[32m", "\x1b[36m", "\x1b[1m", "\x1b[0m"
 
 
@@ -89,8 +87,8 @@ def _masked_hook(hook: object) -> object:
     for key, value in hook.items():
         if key in ("conditions", "onError", "on_error"):
             out[key] = value
-        elif key in HOOK.names and isinstance(value, Mapping):
-            out[key] = {k: v if k in _OPEN_ACTION_FIELDS else _mask(v) for k, v in value.items()}
+        elif key.startswith("action") and isinstance(value, Mapping):
+            out[key] = {k: v if is_open(key, k) else _mask(v) for k, v in value.items()}
         else:
             out[key] = _mask(value)
     return out

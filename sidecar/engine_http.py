@@ -76,6 +76,7 @@ class Connection:
         *,
         body: object = None,
         timeout: float | None = None,
+        may_run_out: bool = False,
     ) -> tuple[int, bytes]:
         """Return status (2xx or 304) and whole answer of one call. Raises :class:`EngineError`.
 
@@ -85,15 +86,23 @@ class Connection:
             params: Query.
             body: Sent as JSON when given.
             timeout: Seconds for the whole call; the connection's own by default.
+            may_run_out: A timeout is one of the answers, and says nothing against the engine.
         """
         seconds = self.timeout if timeout is None else timeout
-        return self._whole(method, path, params, body, seconds, f"/v{self._negotiated()}")
+        return self._whole(method, path, params, body, seconds, f"/v{self._negotiated()}", may_run_out)
 
     def _whole(
-        self, method: str, path: str, params: Params | None, body: object, seconds: float, version: str
+        self,
+        method: str,
+        path: str,
+        params: Params | None,
+        body: object,
+        seconds: float,
+        version: str,
+        may_run_out: bool = False,
     ) -> tuple[int, bytes]:
         deadline = time.monotonic() + seconds
-        response = self._send(method, version + path, params, body, seconds)
+        response = self._send(method, version + path, params, body, seconds, may_run_out)
         try:
             parts: list[bytes] = []
             for part in response.iter_content(chunk_size=None):
@@ -104,8 +113,9 @@ class Connection:
                     )
             answer = parts[0] if len(parts) == 1 else b"".join(parts)
         except (requests.RequestException, OSError, EngineError) as error:
-            self.drop()
-            raise from_exception(error, self.host) from error
+            failure = from_exception(error, self.host)
+            self._lost(failure, may_run_out)
+            raise failure from error
         finally:
             response.close()
         if not (200 <= response.status_code < 300 or response.status_code == 304):
@@ -131,6 +141,14 @@ class Connection:
                 raise from_exception(error, self.host) from error
             raise from_status(response.status_code, answer, method, path)
         return Stream(response, self.host, self.drop)
+
+    def head(self, path: str, params: Params, header: str) -> str:
+        """Return one header of the answer to a HEAD; empty where it is not there. Raises :class:`EngineError`."""
+        response = self._send("HEAD", f"/v{self._negotiated()}{path}", params, None, self.timeout)
+        response.close()
+        if response.status_code >= 300:
+            raise from_status(response.status_code, b"", "HEAD", path)
+        return str(response.headers.get(header, ""))
 
     def date(self) -> str:
         """Return the ``Date`` header of a ping: the engine's own clock. Raises :class:`EngineError`.
@@ -158,8 +176,21 @@ class Connection:
         if client is not None:
             client.close()
 
+    def _lost(self, failure: EngineError, may_run_out: bool) -> None:
+        """Connect afresh next time. After a timeout that may be, what is remembered of the engine still holds."""
+        if may_run_out and failure.kind == "timeout":
+            self.close()
+        else:
+            self.drop()
+
     def _send(
-        self, method: str, path: str, params: Params | None, body: object, read_timeout: float
+        self,
+        method: str,
+        path: str,
+        params: Params | None,
+        body: object,
+        read_timeout: float,
+        may_run_out: bool = False,
     ) -> requests.Response:
         client = self._client()
         url = client.base_url + path
@@ -179,8 +210,9 @@ class Connection:
                 verify=client.verify,  # said again, or REQUESTS_CA_BUNDLE would win over DOCKER_CERT_PATH
             )
         except (requests.RequestException, OSError, docker.errors.DockerException) as error:
-            self.drop()
-            raise from_exception(error, self.host) from error
+            failure = from_exception(error, self.host)
+            self._lost(failure, may_run_out)
+            raise failure from error
         return response
 
     def _client(self) -> Any:

@@ -23,7 +23,9 @@ from urllib.parse import quote
 
 from sidecar import engine_decode
 from sidecar.engine_errors import EngineError
+from sidecar.engine_inspect import AutoRemoves
 from sidecar.engine_types import EngineInfo
+from sidecar.label_guess import is_ours
 from sidecar.model import NO_LABELS, SWARM_SERVICE, Container, EngineSnapshot, SwarmService, Volume
 
 _LIST = "/containers/json"
@@ -33,7 +35,6 @@ _OWN_FILE = re.compile(r"/(?:containers|overlay-containers)/([0-9a-f]{64})/")
 _OWN_MOUNTS = frozenset({"/etc/hostname", "/etc/hosts", "/etc/resolv.conf", "/run/.containerenv"})
 _HEX64 = re.compile(r"[0-9a-f]{64}")
 _SHORT_ID = re.compile(r"[0-9a-f]{12,64}")
-_PREFIX = "backrest."
 _ON_A_WORKER = (
     "labels of Swarm services are not known on a worker node: give the labels to the containers"
     " (labels: in the Compose file, not deploy.labels), or run the sidecar on a manager"
@@ -72,6 +73,7 @@ class Snapshots:
         self._last: tuple[int, EngineSnapshot] | None = None  # hash of the whole list, what was made of it
         self._images: dict[str, Mapping[str, str]] = {}
         self._refused_images = False
+        self._auto_removes = AutoRemoves(self._json, self._note)
         self._volumes: Mapping[str, Volume] = MappingProxyType({})
         self._known_missing: frozenset[str] = frozenset()
         self._volume_rows: dict[str, tuple[engine_decode.Raw, Volume]] = {}
@@ -123,6 +125,7 @@ class Snapshots:
             self._generation = generation
             self._info = None
             self._refused_images = False
+            self._auto_removes.reset()
             self._notes.clear()
             self._seen = {}
             self._stale.set()
@@ -176,6 +179,8 @@ class Snapshots:
         containers = tuple(self._seen[digest] for digest in digests)
         used = {one.image_id for one in containers}
         self._images = {i: labels for i, labels in self._images.items() if i in used}
+        if rows:
+            self._auto_removes.keep({one.id for one in containers})
         return containers
 
     def _unseen(self, digests: list[bytes], entries: list[bytes]) -> dict[bytes, engine_decode.Raw]:
@@ -211,9 +216,10 @@ class Snapshots:
         labels: Mapping[str, str] = row.get("Labels") or NO_LABELS
         service = (self._services or {}).get(labels.get(SWARM_SERVICE, ""))
         image: Mapping[str, str] = NO_LABELS
-        if any(key.startswith(_PREFIX) for key in labels):
+        if any(map(is_ours, labels)):
             image = self._image_labels(row.get("ImageID") or "")
-        return engine_decode.container(row, self._volumes, service.labels if service else NO_LABELS, image)
+        one = engine_decode.container(row, self._volumes, service.labels if service else NO_LABELS, image)
+        return replace(one, auto_remove=True) if self._auto_removes.of(one.id, labels) else one
 
     def _image_labels(self, image_id: str) -> Mapping[str, str]:
         if not image_id or image_id in self._images:
@@ -223,7 +229,7 @@ class Snapshots:
             try:
                 image = self._json(f"/images/{quote(image_id, safe=':')}/json")
                 config = image.get("Config") or image.get("ContainerConfig") or {}
-                found = {k: v for k, v in (config.get("Labels") or {}).items() if k.startswith(_PREFIX)}
+                found = {k: v for k, v in (config.get("Labels") or {}).items() if is_ours(k)}
                 labels = engine_decode.frozen(found)
             except EngineError as error:
                 if error.kind in {"unreachable", "timeout", "denied"}:

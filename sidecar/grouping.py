@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from sidecar import naming
+from sidecar.label_guess import is_ours
 from sidecar.model import Container, EngineSnapshot
 from sidecar.naming import Workload
 
@@ -23,15 +25,17 @@ class Grouping:
 
     def __init__(self) -> None:
         self._facts: dict[str, _Facts] = {}
+        self._gathered: dict[Workload, list[Container]] = {}
 
     def groups(
-        self, snapshot: EngineSnapshot, enabled_volumes: frozenset[str]
+        self, snapshot: EngineSnapshot, enabled_volumes: frozenset[str], also: AbstractSet[str] = frozenset()
     ) -> Iterator[tuple[Workload, tuple[Container, ...]]]:
         """Yield each workload that has anything to do with us, with its containers, one per slot.
 
         Args:
             snapshot: The engine.
             enabled_volumes: Names of volumes labelled ``backrest.enable=true``: who mounts one is concerned.
+            also: Ids of containers that are concerned, whatever their labels say.
         """
         facts: dict[str, _Facts] = {}
         gathered: dict[Workload, list[Container]] = {}
@@ -44,11 +48,14 @@ class Grouping:
             if not known.counts:
                 continue
             gathered.setdefault(known.workload, []).append(container)
-            if known.labelled or (
-                enabled_volumes and any(m.name in enabled_volumes for m in container.mounts)
+            if (
+                known.labelled
+                or (also and container.id in also)
+                or (enabled_volumes and any(m.name in enabled_volumes for m in container.mounts))
             ):
                 ours.add(known.workload)
         self._facts = facts
+        self._gathered = gathered
         for workload, containers in gathered.items():
             if workload not in ours:
                 continue
@@ -57,11 +64,23 @@ class Grouping:
             elif standing := naming.newest_per_slot(naming.without_history(containers, snapshot)):
                 yield workload, standing
 
+    def of(self, key: str, snapshot: EngineSnapshot) -> tuple[Container, ...]:
+        """Return the containers that count of a workload, whatever their labels; of the last :meth:`groups`.
+
+        Args:
+            key: Key of the workload's default plan.
+            snapshot: The engine.
+        """
+        containers = self._gathered.get(Workload.of_key(key))
+        if containers is None and key.count("/") > 1:  # in a name that is no name of Compose's
+            containers = next((c for w, c in self._gathered.items() if w.key == key), None)
+        return naming.newest_per_slot(naming.without_history(containers or (), snapshot))
+
 
 def _look(container: Container) -> _Facts:
     return _Facts(
         container=container,
         workload=naming.workload_of(container),
-        labelled=any(key.startswith("backrest.") for key in container.labels),
+        labelled=any(map(is_ours, container.labels)),
         counts=not container.is_oneoff,
     )

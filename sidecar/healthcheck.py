@@ -114,16 +114,24 @@ def judge(status: dict[str, object], now: float, engine_limit: float, owed_limit
         return f"the Docker engine has been unreachable for {lasting}: {why}"
     failure = s["failure"]
     if failure:
-        blocked = failure["blocked"]
-        more = f" and {len(blocked) - 3} more" if len(blocked) > 3 else ""
-        what = f"plans {', '.join(blocked[:3])}{more}" if blocked else "config.json"
+        what = _named(failure["blocked"]) or "config.json"
         return f"{what} cannot be written: {failure['reason']}" + (
             f"; {failure['advice']}" if failure["advice"] else ""
         )
+    waiting = s.get("waiting")
+    if waiting and waiting["overdue"]:
+        lasting = _short(waiting["for_seconds"] + age)
+        what = _named(waiting["plans"]) or "config.json"
+        return f"the apply of {what} has waited for {lasting} for an idle Backrest: {waiting['why']}"
     owed = s["owed"]
     if owed and owed["for_seconds"] + age > owed_limit:
         return f"Backrest is owed a {owed['kind']} for {_short(owed['for_seconds'] + age)}: {owed['why']}"
     return ""
+
+
+def _named(plans: Sequence[str]) -> str:
+    more = f" and {len(plans) - 3} more" if len(plans) > 3 else ""
+    return f"plans {', '.join(plans[:3])}{more}" if plans else ""
 
 
 def status_path(given: Mapping[str, str], env: Mapping[str, str], proc: str) -> str:

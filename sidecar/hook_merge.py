@@ -2,7 +2,9 @@
 
 Ours are replaced by what the labels want now; any other hook is the user's and stays. Order: our start hook first
 (an earlier hook that halts would skip it, backrest: internal/hook/hook.go:18-56), then our others in label order,
-then the user's.
+then the user's. Only our stop hook comes behind the start hooks of the user that may halt the backup: up to v1.11
+Backrest runs no hook at all after such a halt, and what is stopped by then would stay down (backrest: v1.10.1
+internal/orchestrator/tasks/taskbackup.go:128-132).
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sidecar.backrest_plan import SNAPSHOT_END, SNAPSHOT_START, Hook
-from sidecar.hooks import START_MARKER, STOP_MARKER
+from sidecar.hooks import FATAL, START_MARKER, STOP_MARKER
 from sidecar.protojson import HOOK, digest
 
 _DOCKER_STOP = re.compile(r"\bdocker\s+(?:container\s+)?stop\s+([^;&|<>\n]*)")
@@ -32,6 +34,7 @@ class HookMerge:
         edited: Whether somebody removed, changed or moved a hook that we wrote.
         digests: Digests of our hooks, for the state.
         stopped_twice: Containers that more than one of the hooks stops.
+        stricter: Whether a hook of ours that ignored its errors, or ended in "cancelled", fails the backup now.
     """
 
     hooks: list[Any]
@@ -39,6 +42,7 @@ class HookMerge:
     edited: bool
     digests: tuple[str, ...]
     stopped_twice: tuple[str, ...]
+    stricter: bool = False
 
 
 def hook_digest(hook: object) -> str:
@@ -81,11 +85,13 @@ def merge_hooks(
     known = {*written, *digests}
     spare: dict[str, list[Any]] = {}
     foreign: list[Any] = []
+    ours_before: list[Any] = []
     found: list[str] = []
     for hook in standing:
         name = hook_digest(hook)
         if name in known or _is_marked(hook) or _is_go_hook(hook, go_commands):
             spare.setdefault(name, []).append(hook)
+            ours_before.append(hook)
             found.append(name)
         else:
             foreign.append(hook)
@@ -94,10 +100,55 @@ def merge_hooks(
         spare[name].pop(0) if spare.get(name) else hook.to_json()
         for name, hook in zip(digests, wanted, strict=True)
     ]
-    merged += foreign
-    changed = len(merged) != len(standing) or any(a is not b for a, b in zip(merged, standing, strict=True))
-    edited = changed and bool(written) and (not set(written) <= set(found) or tuple(written) == digests)
-    return HookMerge(merged, changed, edited, digests, _stopped_twice(merged) if foreign else ())
+    plain = [*merged, *foreign]
+    merged = _behind_halting(merged, foreign)
+    changed = not _same(merged, standing)
+    # What somebody put behind ours is no edit of ours, even where our stop hook moves behind it.
+    edited = (
+        changed
+        and bool(written)
+        and (not set(written) <= set(found) or (tuple(written) == digests and not _same(plain, standing)))
+    )
+    return HookMerge(
+        merged,
+        changed,
+        edited,
+        digests,
+        _stopped_twice(merged) if foreign else (),
+        changed and _stricter(ours_before, wanted),
+    )
+
+
+def _same(merged: Sequence[Any], standing: Sequence[Any]) -> bool:
+    return len(merged) == len(standing) and all(a is b for a, b in zip(merged, standing, strict=True))
+
+
+def _behind_halting(ours: list[Any], foreign: list[Any]) -> list[Any]:
+    """Return all hooks in their order; those of the user stay in theirs."""
+    first = max((at + 1 for at, hook in enumerate(foreign) if _on_start_error(hook)), default=0)
+    stops = [hook for hook in ours if first and _first_line(_command(hook)) == STOP_MARKER]
+    others = [hook for hook in ours if not any(hook is stop for stop in stops)]
+    return [*others, *foreign[:first], *stops, *foreign[first:]]
+
+
+def _on_start_error(hook: object) -> str | None:
+    """Return what a hook that runs before the backup does when it fails; None for any other, "" for ignore."""
+    canonical = HOOK.canonical(hook)
+    if not isinstance(canonical, dict) or SNAPSHOT_START not in (canonical.get("conditions") or ()):
+        return None
+    return str(canonical.get("onError", ""))
+
+
+def _stricter(before: Iterable[object], wanted: Iterable[Hook]) -> bool:
+    """Whether a hook that is to fail the backup stood there without doing so."""
+    strict = {_what(hook.to_json()) for hook in wanted if hook.on_error == FATAL}
+    return any(_on_start_error(hook) in ("", "ON_ERROR_CANCEL") and _what(hook) in strict for hook in before)
+
+
+def _what(hook: object) -> str:
+    """Return what a hook does, in one word for all versions of our stop hook."""
+    command = _command(hook)
+    return STOP_MARKER if _first_line(command) == STOP_MARKER else command
 
 
 def _command(hook: object) -> str:

@@ -15,6 +15,7 @@ from sidecar.label_keys import (
     FALSE_WORDS,
     KEYS,
     NO_TEMPLATE,
+    ON_ERROR_WORDS,
     STOP_TEMPLATES,
     TRUE_WORDS,
     VOLUME_KEYS,
@@ -89,6 +90,7 @@ def _patterns() -> dict[str, str]:
         "patterns": r"[^\r\n]+",
         "commands": "",
         "template": _any_case(*STOP_TEMPLATES, NO_TEMPLATE),
+        "on-error": _any_case(*ON_ERROR_WORDS),
     }
 
 

@@ -13,6 +13,7 @@ from sidecar.keep_spec import parse_keep
 from sidecar.label_keys import (
     FALSE_WORDS,
     NO_TEMPLATE,
+    ON_ERROR_WORDS,
     STOP_TEMPLATES,
     TRUE_WORDS,
     Kind,
@@ -21,6 +22,7 @@ from sidecar.label_keys import (
     split_csv,
 )
 from sidecar.model import printable
+from sidecar.patterns import why_invalid
 
 MAX_PATH = 4096
 """Bytes; Linux opens no longer path, so a backup of one would fail."""
@@ -162,7 +164,12 @@ def _unquoted(item: str) -> str:
 
 
 def _patterns(text: str) -> tuple[str, ...]:
-    return _path_items(text)
+    items = _path_items(text)
+    for item in items:
+        why = why_invalid(item)
+        if why:
+            raise WrongValueError(f"{why}; restic would refuse the backup (write \\[ for a bracket)")
+    return items
 
 
 def _commands(text: str) -> tuple[str, ...]:
@@ -181,6 +188,14 @@ def _template(text: str) -> bool:
     raise WrongValueError(f"is none of {', '.join((*STOP_TEMPLATES, NO_TEMPLATE))}{_meant(near)}", near)
 
 
+def _on_error(text: str) -> str:
+    word = text.lower()
+    if word in ON_ERROR_WORDS:
+        return word
+    near = nearest(text, ON_ERROR_WORDS)
+    raise WrongValueError(f"is none of {', '.join(ON_ERROR_WORDS)}{_meant(near)}", near)
+
+
 def _meant(near: str) -> str:
     return f'; did you mean "{near}"?' if near else ""
 
@@ -194,6 +209,7 @@ _READERS: dict[Kind, Callable[[str], Any]] = {
     "patterns": _patterns,
     "commands": _commands,
     "template": _template,
+    "on-error": _on_error,
 }
 
 _cached = lru_cache(maxsize=8192)(_read)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel, ConfigDict
 
+from sidecar.label_guess import ENABLE
 from sidecar.label_keys import KEYS, VOLUME_KEYS, parse_bool, split_csv
 from sidecar.label_reader import PlanReading, ours, read_labels, read_volume_labels
 from sidecar.label_values import LabelPolicy
@@ -45,6 +46,7 @@ class PlanLabels(BaseModel):
         start_commands: Commands before the backup, in label order.
         end_commands: Commands after it, in label order.
         template: The stop/start template is asked for, and no command label stands in its way.
+        on_error: ``hooks.on-error``: one of ``label_keys.ON_ERROR_WORDS``; None for the default.
         sources: Field → full key of the label it came from.
     """
 
@@ -59,6 +61,7 @@ class PlanLabels(BaseModel):
     start_commands: tuple[str, ...] = ()
     end_commands: tuple[str, ...] = ()
     template: bool = False
+    on_error: str | None = None
     sources: dict[str, str] = {}
 
 
@@ -101,6 +104,11 @@ class VolumeLabels(BaseModel):
     enable: bool | None = None
     exclude: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether a wrong label leaves it open if the volume is to be backed up."""
+        return self.enable is None and any(ENABLE in (f.label, f.hint) for f in self.findings)
 
 
 NO_CONTAINER_LABELS = ContainerLabels()

@@ -13,6 +13,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -84,21 +85,22 @@ class ConfigLock:
         fd = self._open()
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if self._is_current(fd):
-                os.ftruncate(fd, 0)
-                os.pwrite(fd, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
-                self._fd = fd
-                return True
+            current = self._is_current(fd)
         except BlockingIOError:
-            pass
+            os.close(fd)
+            return False
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
-                self._fd = fd  # the lock is ours; only our name could not be written into it
-                return True
             os.close(fd)
             raise self._failed(error) from error
-        os.close(fd)
-        return False
+        if not current:
+            os.close(fd)
+            return False
+        self._fd = fd
+        # The lock is ours, whether our name can be written into it or not: the disk may be full.
+        with suppress(OSError):
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+        return True
 
     def _open(self) -> int:
         try:

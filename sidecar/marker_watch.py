@@ -137,6 +137,9 @@ class MarkerWatch:
         grace: Seconds that the end hook gets after Backrest has become idle.
         monotonic: Monotonic time in seconds.
         log: Where it says what it does.
+
+    Attributes:
+        started: Containers and services that it has started, by their markers' names.
     """
 
     def __init__(
@@ -158,9 +161,25 @@ class MarkerWatch:
         self._quiet_since: float | None = None
         self._trouble = ""
         self._hurried = False
+        self.started: list[str] = []
+
+    @property
+    def left(self) -> tuple[str, ...]:
+        """Names of the markers that are there, as of the last step."""
+        return tuple(sorted(self._markers))
+
+    @property
+    def failed(self) -> tuple[str, ...]:
+        """Those among them whose container could not be started."""
+        return tuple(name for name in self.left if self._markers[name].tries)
+
+    @property
+    def quiet(self) -> bool:
+        """Whether Backrest was idle or gone at the last step."""
+        return self._quiet_since is not None
 
     def hurry(self) -> None:
-        """Backrest was restarted in the middle: no end hook will come, so what is marked now has no grace."""
+        """No end hook will come, as when Backrest was restarted in the middle: what is marked now has no grace."""
         self._hurried = True
 
     def step(self) -> float:
@@ -225,6 +244,7 @@ class MarkerWatch:
             container=name,
             reason="a hook stopped it for a backup, and Backrest never started it",
         )
+        self.started.append(name)
         self._forget(name, "")
 
     def _scale_back(self, marker: Marker, service: str) -> None:
@@ -247,6 +267,7 @@ class MarkerWatch:
             replicas=replicas,
             reason="a hook scaled it down for a backup, and Backrest never scaled it back",
         )
+        self.started.append(marker.container)
         self._forget(marker.container, "")
 
     def _replicas(self, name: str) -> int:

@@ -114,6 +114,23 @@ class Applied:
 
 
 @dataclass(frozen=True, slots=True)
+class ApplyWaits:
+    """The writer waits until Backrest may be told of a rendering; said anew when the reason changes.
+
+    Attributes:
+        number: The rendering's number.
+        reason: For what it waits, as one clause.
+        plans: Ids of the plans that wait.
+        overdue: Whether it waits for longer than ``--apply-max-wait``.
+    """
+
+    number: int
+    reason: str
+    plans: tuple[str, ...] = ()
+    overdue: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class WriteFailed:
     """The writer could not put a rendering into config.json. It tries again by itself.
 
@@ -161,6 +178,6 @@ class Signalled:
 RendererInbox = EngineChanged | ConfigChanged | VolumesChanged
 WriterInbox = PlansRendered
 BringBackInbox = HooksCutOff
-Report = Applied | WriteFailed
-SupervisorInbox = Applied | WriteFailed | WorkerExited | Signalled
+Report = Applied | ApplyWaits | WriteFailed
+SupervisorInbox = Report | WorkerExited | Signalled
 Message = EngineChanged | ConfigChanged | VolumesChanged | PlansRendered | HooksCutOff | SupervisorInbox

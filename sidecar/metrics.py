@@ -192,6 +192,25 @@ def _metrics(facts: Facts, workers: Sequence[WorkerFacts]) -> Iterator[Metric]:
     yield from gauge(
         "owed_since_timestamp_seconds", "Since when it is owed.", facts.owing.since if facts.owing else None
     )
+    waiting, backrest = facts.waiting, facts.backrest
+    yield from gauge(
+        "waiting_applies", "1 while plans wait until Backrest may be told of them.", int(waiting is not None)
+    )
+    yield from gauge(
+        "waiting_since_timestamp_seconds",
+        "Since when they wait.",
+        _wall(waiting.since if waiting is not None else None),
+    )
+    yield from gauge(
+        "waiting_overdue",
+        "1 while they wait for longer than --apply-max-wait.",
+        int(waiting is not None and waiting.overdue),
+    )
+    yield from gauge(
+        "backrest_api_up",
+        "1 while --backrest-url answers.",
+        None if backrest is None else int(not backrest.reason),
+    )
     yield from gauge("engine_up", "1 while the Docker engine answers.", int(facts.engine.reachable is True))
     yield from gauge(
         "last_reconcile_timestamp_seconds",

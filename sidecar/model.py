@@ -46,6 +46,7 @@ class Mount:
         name: Volume name; empty for anything but a volume.
         driver: Volume driver, ``local`` for most.
         read_only: Whether the container may only read.
+        subpath: What of the volume is mounted, relative to its root; empty for the whole. The list does not tell it.
     """
 
     type: str
@@ -54,6 +55,7 @@ class Mount:
     name: str = ""
     driver: str = ""
     read_only: bool = False
+    subpath: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,8 @@ class Container:
         mounts: Its mounts, in the engine's order.
         network_mode: ``HostConfig.NetworkMode``, e.g. ``default`` or ``container:<id>``.
         networks: Names of the networks it is in.
+        auto_remove: Whether the engine removes it when it stops (``--rm``); looked up only where a label asks for
+            the stop/start template, else False.
     """
 
     id: str
@@ -97,6 +101,7 @@ class Container:
     image_labels: Mapping[str, str] = field(default_factory=_no_labels)
     network_mode: str = "default"
     networks: tuple[str, ...] = ()
+    auto_remove: bool = False
 
     @property
     def project(self) -> str:

@@ -11,14 +11,16 @@ from contextlib import contextmanager
 from sidecar.announce import Announcer
 from sidecar.cli import CHANGED, FAILED, UNCHANGED
 from sidecar.config_file import ConfigFile
-from sidecar.desired import Desired, path_view
+from sidecar.engine import Engine
 from sidecar.failures import FAILURES, told
+from sidecar.left_down import WorkedOff, work_off
 from sidecar.log import get_logger
 from sidecar.messages import Applied, PlansRendered, Report, WriteFailed
+from sidecar.observe import Observer
 from sidecar.plans import skipped
-from sidecar.rendering import Basis
+from sidecar.rendering import AMBIGUOUS_BACKREST
 from sidecar.settings import Settings
-from sidecar.wiring import Source, Writing, open_engine, writing
+from sidecar.wiring import Source, Writing, api_maker, open_engine, writing
 
 log = get_logger(__name__)
 
@@ -32,24 +34,36 @@ def reconcile(settings: Settings) -> int:
             engine = open_engine(settings)
             parts = writing(settings, engine, announcer, reports.append, stop=stop, patient=False)
             brought_back = not settings.dry_run and parts.work_off()
+            containers = _start_what_is_left_down(settings, engine, parts, stop)
             wish = look(settings, engine, parts.file, announcer)
             _drive(parts, wish, stop)
     except FAILURES as failure:
         log.error("reconcile.failed", **told(failure))
         return FAILED
-    return _outcome(settings, wish, reports, brought_back=brought_back)
+    code = _outcome(settings, wish, reports, brought_back=brought_back or bool(containers.started))
+    return FAILED if containers.failed else code
+
+
+def _start_what_is_left_down(
+    settings: Settings, engine: Source, parts: Writing, stop: threading.Event
+) -> WorkedOff:
+    """Start what a stop hook in Backrest left down: without a daemon nobody else does."""
+    if settings.dry_run or not isinstance(engine, Engine):
+        return WorkedOff()
+    return work_off(settings, engine, parts.file, api_maker(settings), stop=stop, monotonic=time.monotonic)
 
 
 def look(settings: Settings, engine: Source, file: ConfigFile, announcer: Announcer) -> PlansRendered:
     """List the engine, read config.json, render. Raises one of :data:`FAILURES`."""
     began = time.monotonic()
-    snapshot = engine.snapshot()
+    observer = Observer(settings, engine, time.monotonic)
+    snapshot = observer.snapshot()
     announcer.engine_seen(snapshot)
     state = file.state()
-    basis = Basis(file.current().view, state.owners, path_view(snapshot, state.view, settings))
-    rendering = Desired(settings).render(snapshot, basis)
-    announcer.rendered(rendering)
-    return PlansRendered(rendering, snapshot, basis, 1, began)
+    seen = observer.render(snapshot, file.current().view, state.owners, state.view)
+    announcer.paths_unknown(observer.note)
+    announcer.rendered(seen.rendering)
+    return PlansRendered(seen.rendering, snapshot, seen.basis, 1, began)
 
 
 @contextmanager
@@ -95,6 +109,8 @@ def _outcome(settings: Settings, wish: PlansRendered, reports: list[Report], *, 
             log.error(
                 "restart.owed", reason=applied.reason, advice="run again with --apply, or restart Backrest"
             )
+        return FAILED
+    if any(finding.code == AMBIGUOUS_BACKREST for finding in wish.rendering.findings):
         return FAILED
     if settings.strict and skips:
         return FAILED

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from sidecar import hooks, naming
 from sidecar.backrest_plan import Hook
 from sidecar.labels import PlanLabels
-from sidecar.model import Container, EngineSnapshot, Finding
+from sidecar.model import COMPOSE_PROJECT, COMPOSE_SERVICE, Container, EngineSnapshot, Finding
+
+REMOVED = "the engine removes it and its anonymous volumes when it stops (--rm)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +20,7 @@ class PlanHooks:
     Attributes:
         hooks: Start before end; the template's start hook first.
         go_hooks: What the Go tool would have rendered from the same labels, to recognise its hooks.
-        findings: Why there is no template.
+        findings: Why there is no template, and what of the labels has no effect.
     """
 
     hooks: tuple[Hook, ...] = ()
@@ -37,6 +39,7 @@ def against_stopping(
         snapshot: For the swarm's services.
     """
     found = [(c.name, guarded[c.id]) for c in containers if c.id in guarded]
+    found += [(c.name, REMOVED) for c in containers if c.auto_remove]
     for service in services_of(containers):
         why = against_scaling(service, snapshot)
         if why:
@@ -77,21 +80,43 @@ def plan_hooks(
         containers: The workload's containers.
         against: What :func:`against_stopping` said.
     """
-    names = sorted(naming.final_name(c) for c in containers)
+    names = sorted(c.name for c in containers)
+    # That tool knew a container by the one name or the other, whatever it is called today.
+    all_names = dict.fromkeys((*names, *map(naming.final_name, containers)))
     go_hooks = hooks.go_tool_commands(
-        labels.start_commands, labels.end_commands, template=labels.template, containers=names
+        labels.start_commands, labels.end_commands, template=labels.template, containers=tuple(all_names)
     )
+    idle = _without_effect(labels, names[0])
     if labels.start_commands or labels.end_commands:
-        return PlanHooks(hooks.label_hooks(labels.start_commands, labels.end_commands, names), go_hooks)
+        on_error = hooks.ON_ERROR[labels.on_error or "fatal"]
+        ours = hooks.label_hooks(labels.start_commands, labels.end_commands, names, on_error)
+        return PlanHooks(ours, go_hooks, idle)
     if not labels.template:
-        return PlanHooks((), go_hooks)
+        return PlanHooks((), go_hooks, idle)
     if against:
         name, why = against[0]
         text = f"{name}: the stop/start template is refused, since {why}; its plan is written without it"
         label = labels.sources.get("template", "backrest.hooks.template")
         owner = names[0] if any(c.swarm_service == name for c in containers) else name
-        return PlanHooks((), go_hooks, (Finding("template-refused", text, container=owner, label=label),))
+        refused = Finding("template-refused", text, container=owner, label=label)
+        return PlanHooks((), go_hooks, (refused, *idle))
     services = services_of(containers)
-    single = sorted(naming.final_name(c) for c in containers if not c.swarm_service)
-    scripts = hooks.stop_script(single, services), hooks.start_script(single, services)
-    return PlanHooks(hooks.template_hooks(*scripts), go_hooks)
+    belongs = {
+        c.name: hooks.Belongs(c.labels.get(COMPOSE_PROJECT, ""), c.labels.get(COMPOSE_SERVICE, ""))
+        for c in containers
+        if not c.swarm_service
+    }
+    single = sorted(belongs)
+    scripts = hooks.stop_script(single, services, belongs), hooks.start_script(single, services)
+    return PlanHooks(hooks.template_hooks(*scripts), go_hooks, idle)
+
+
+def _without_effect(labels: PlanLabels, container: str) -> tuple[Finding, ...]:
+    """Return a finding where the plan's own ``on-error`` has no command to be for."""
+    label = labels.sources.get("on_error", "")
+    own = "backrest." + (f"{labels.name}." if labels.name else "") + "hooks.on-error"
+    if label != own or labels.start_commands:
+        return ()
+    what = "the stop/start template always fails the backup" if labels.template else "it has none"
+    text = f"{container}: {label} has no effect: it is for commands of snapshot-start, and {what}"
+    return (Finding("on-error-unused", text, container=container, label=label),)

@@ -2,17 +2,71 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor, Future
 from concurrent.futures import wait as wait_for
 
 from sidecar import rcb, snapshots
-from sidecar.backup_job import Job, ResticError, Retention
-from sidecar.backup_sets import Wish, restic_root
+from sidecar.backup_job import Job, ResticError
+from sidecar.backup_sets import Wish
+from sidecar.backup_steps import FindUnseen, Forget, ListSnapshots, RunRcb, Step, WhileDown
 from sidecar.engine_errors import EngineError
 from sidecar.helpers import Ended
 from sidecar.model import Mount
+from sidecar.retention import most_generous
+from sidecar.snapshots import Snapshot
 
 CHILD_PATIENCE = 5.0
+
+
+def steps(job: Job) -> tuple[Step, ...]:
+    """Return what a run does, in order.
+
+    Raises:
+        RcbError: rcb cannot be run as things are.
+    """
+    options, targets = job.options, job.plan.targets
+    project = rcb.project_for(job.snapshot, targets)
+    spec = rcb.backup_spec(options, job.variables, job.snapshot, project)
+    unseen = rcb.unseen(targets, None, project=project, options=options, variables=job.variables)
+    return (
+        ListSnapshots(options.rcb_image),
+        WhileDown(targets, options.mode, (RunRcb(project, spec),)),
+        ListSnapshots(options.rcb_image, again=True),
+        FindUnseen(project, unseen),
+        *_forgets(job),
+    )
+
+
+def _forgets(job: Job) -> Iterator[Forget]:
+    """Yield one retention for each of rcb's directories that a keep label is about.
+
+    All plans of a workload, and workloads of one name in several projects, lie in one directory and in one snapshot.
+    So their keeps are put together to the most generous; where one of them has none, nothing is forgotten.
+    """
+    sharing: dict[str, list[Wish]] = {}
+    for wish in job.wishes.wishes:
+        sharing.setdefault(rcb.directory(wish.workload, job.options), []).append(wish)
+    doubtful: dict[str, list[str]] = {}
+    for workload in sorted(job.wishes.doubtful):
+        doubtful.setdefault(rcb.directory(workload, job.options), []).append(str(workload))
+    for directory, wishes in sharing.items():
+        keeps = [wish.labels.keep for wish in wishes if wish.labels and wish.labels.keep is not None]
+        if not keeps:
+            continue
+        silent = [str(wish.workload) for wish in wishes if wish.labels is None or wish.labels.keep is None]
+        reason = ""
+        if directory in doubtful:
+            reason = f"a label of {', '.join(doubtful[directory])} is wrong, and its data lies there too"
+        elif silent:
+            reason = f"{', '.join(silent)} has no backrest.keep, and its data lies there too"
+        yield Forget(
+            plans=tuple(wish.workload for wish in wishes),
+            paths=(directory,),
+            keep=most_generous(keeps),
+            group_by=job.options.group_by,
+            why=reason,
+        )
 
 
 class RcbBackup:
@@ -20,46 +74,64 @@ class RcbBackup:
 
     Args:
         job: The run's tools.
+        steps: What is done, see :func:`steps`.
         executor: Waits for the end of the container that rcb starts.
     """
 
-    def __init__(self, job: Job, executor: Executor) -> None:
+    def __init__(self, job: Job, steps: Iterable[Step], executor: Executor) -> None:
         self._job = job
+        self._steps = tuple(steps)
         self._executor = executor
         self._child = ""
         self._child_end: Future[int] | None = None
         self._child_mounts: tuple[Mount, ...] | None = None
-        self._project = rcb.project_for(job.snapshot, job.plan.targets)
+        self._before: tuple[Snapshot, ...] = ()
+        self._failures: list[str] = []
 
     def run(self) -> None:
         """Back up; what came of it is in the job's findings. What was taken down is up again in any case.
 
         Raises:
-            RcbError: rcb cannot be run as things are; nothing was touched.
             QuiesceError: Something could not be taken down.
             EngineError: rcb's container could not be run.
             InterruptedRunError: A stop signal came.
             JournalError: The journal could not be written.
         """
         job = self._job
-        spec = rcb.backup_spec(job.options, job.variables, job.snapshot, self._project)
-        job.helpers.prepare(job.options.rcb_image)
-        before = self._list_before()
+        for step in self._steps:
+            match step:
+                case ListSnapshots(again=False):
+                    job.helpers.prepare(step.image)
+                    self._before = self._list_before()
+                case ListSnapshots():
+                    self._list_after()
+                case WhileDown():
+                    self._while_down(step)
+                case FindUnseen():
+                    self._find_unseen(step)
+                case Forget():
+                    if not self._failures:
+                        job.findings.retentions.append(step)
+
+    def _while_down(self, step: WhileDown) -> None:
+        job = self._job
+        watch = self._watch if rcb.starts_child(job.options) else None
         try:
-            job.quiescer.take_down(t.container.id for t in job.plan.targets)
-            job.log.info("backup.begin", image=job.options.rcb_image, project=self._project)
-            ended = job.helpers.run(spec, "rcb", watch=self._watch if rcb.starts_child(job.options) else None)
+            job.quiescer.take_down(step.ids)
+            for one in step.work:
+                if isinstance(one, RunRcb):
+                    job.log.info("backup.begin", image=one.spec.image, project=one.project)
+                    self._failures += self._failures_of(job.helpers.run(one.spec, "rcb", watch=watch))
         finally:
             job.quiescer.bring_up()
-        self._judge(ended, before)
 
-    def _list_before(self) -> tuple[snapshots.Snapshot, ...] | None:
+    def _list_before(self) -> tuple[Snapshot, ...]:
         try:
             return self._job.list_snapshots()
         except ResticError as error:
             # rcb makes the repository when it is missing (cli.py: status), so this is no reason to give up.
             self._job.log.warn("snapshots.unknown", reason=str(error))
-            return None
+            return ()
 
     def _watch(self, parent: str) -> None:
         """Look for the container that rcb starts, until it is found; journal it, and wait for its end."""
@@ -76,38 +148,38 @@ class RcbBackup:
         self._job.helpers.adopt(found.id)
         self._job.log.info("rcb.child", container=found.name)
 
-    def _judge(self, ended: Ended, before: tuple[snapshots.Snapshot, ...] | None) -> None:
+    def _list_after(self) -> None:
         job, findings = self._job, self._job.findings
-        failures = self._failures(ended)
         try:
             findings.standing = job.list_snapshots()
         except (ResticError, EngineError) as error:
-            failures.append(f"nobody knows whether there is a new snapshot: {error}")
+            self._failures.append(f"nobody knows whether there is a new snapshot: {error}")
         else:
-            new = snapshots.new(before or (), findings.standing)
+            new = snapshots.new(self._before, findings.standing)
             if not new:
-                failures.append("there is no new snapshot in the repository")
-            elif not failures:
+                self._failures.append("there is no new snapshot in the repository")
+            elif not self._failures:
                 findings.saved += [f"{' '.join(s.paths)} (snapshot {s.id[:8]})" for s in new]
-        findings.problems += failures
+        findings.problems += self._failures
+
+    def _find_unseen(self, step: FindUnseen) -> None:
+        job = self._job
         left_out = rcb.unseen(
             job.plan.targets,
             self._child_mounts,
-            project=self._project,
+            project=step.project,
             options=job.options,
             variables=job.variables,
         )
         for unseen in left_out:
-            findings.problems.append(
+            job.findings.problems.append(
                 f"{unseen.container} is not in the backup: {unseen.reason}; {rcb.ADVICE}"
             )
             job.log.error(
                 "backup.unseen", container=unseen.container, reason=unseen.reason, advice=rcb.ADVICE
             )
-        if not failures:
-            findings.retentions += self._retentions()
 
-    def _failures(self, ended: Ended) -> list[str]:
+    def _failures_of(self, ended: Ended) -> list[str]:
         """Return what rcb itself failed at. Its own exit code is 0 even when its second container failed."""
         if ended.exit_code != 0:
             return [f"rcb failed with exit code {ended.exit_code}"]
@@ -124,19 +196,3 @@ class RcbBackup:
             )
             return [f"nothing is known {what}: rcb's word alone is no success"]
         return [] if code == 0 else [f"the container that rcb backs up in failed with exit code {code}"]
-
-    def _retentions(self) -> list[Retention]:
-        """Return one retention for each workload with a keep label: rcb has one directory for each service."""
-        options = self._job.options
-        first: dict[str, Wish] = {}
-        for wish in self._job.wishes.wishes:
-            if wish.labels is not None and wish.labels.keep is not None:
-                root = restic_root(
-                    wish.workload, options.path_prefix, include_project=options.include_project
-                )
-                first.setdefault(root, wish)
-        return [
-            Retention(str(wish.workload), (root,), wish.labels.keep)
-            for root, wish in first.items()
-            if wish.labels is not None and wish.labels.keep is not None
-        ]

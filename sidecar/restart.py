@@ -14,15 +14,18 @@ from dataclasses import replace
 from typing import Any
 
 from sidecar.backrest import BackrestEngine, IdleWatch, Located, locate
-from sidecar.backrest_api import BackrestApi, BackrestApiError, Operation
+from sidecar.backrest_link import BackrestLink
 from sidecar.config_file import ConfigFile, Written
+from sidecar.engine_errors import EngineError
 from sidecar.engine_types import ContainerState
 from sidecar.failures import Busy
 from sidecar.log import get_logger
 from sidecar.model import Container
 from sidecar.protected import VERSION_LABEL
 from sidecar.restart_cycle import RestartCycle, Restarted, Waits, unix_time
+from sidecar.restart_queue import UNTOLD, Queue, logged_operations, stopped_by_hooks
 from sidecar.settings import Settings
+from sidecar.state import Owed
 
 log = get_logger(__name__)
 
@@ -35,7 +38,7 @@ class Restarter:
         file: config.json and the state.
         engine: The engine.
         containers: Lists all containers, for a Backrest that goes by another name.
-        api: Makes a client of Backrest's API, which knows best what runs; None when no URL is known.
+        link: The way to Backrest's API, which knows best what runs; None when no URL is known.
         clock: Monotonic seconds.
         now: Unix time in seconds.
         patient: A daemon keeps waiting and has a budget; a one-shot raises :class:`Busy`.
@@ -49,7 +52,7 @@ class Restarter:
         engine: BackrestEngine,
         containers: Callable[[], Iterable[Container]],
         *,
-        api: Callable[[], BackrestApi] | None,
+        link: BackrestLink | None,
         clock: Callable[[], float],
         now: Callable[[], float],
         patient: bool,
@@ -59,11 +62,11 @@ class Restarter:
         self._file = file
         self._engine = engine
         self._containers = containers
-        self._api = api
+        self._link = link
         self._clock = clock
         self._now = now
         self._patient = patient
-        self._cycle = RestartCycle(settings, file, engine, api=api, clock=clock, now=now, cut_off=cut_off)
+        self._cycle = RestartCycle(settings, file, engine, link=link, clock=clock, now=now, cut_off=cut_off)
         self._said = ""
         self._said_missing = ""
 
@@ -78,26 +81,34 @@ class Restarter:
         only our own restart does.
         """
         owed = self._file.state().owed
-        if owed is None:
-            return False
+        if owed is None or self.unread(owed):
+            return owed is not None
+        self._file.update(lambda state: replace(state, owed=None))
+        return False
+
+    def unread(self, owed: Owed) -> bool:
+        """Whether the running Backrest has not been started since ``owed``, and one that is down will not read it."""
         located = locate(self._engine, self._settings.backrest_container, self._containers)
         if located.container is None:
             return True
         local = "://" not in self._settings.docker_sock or self._settings.docker_sock.startswith("unix://")
         started = unix_time(located.container.started_at)
-        if located.state in {"exited", "created"} or (
+        return located.state not in {"exited", "created"} and not (
             local and located.state == "running" and started > owed.since
-        ):
-            self._file.update(lambda state: replace(state, owed=None))
-            return False
-        return True
+        )
 
-    def restart(self, write: Callable[[], Written], needed: Callable[[], bool]) -> Waits:
+    def restart(
+        self,
+        write: Callable[[], Written],
+        needed: Callable[[], bool],
+        waits: Callable[[str, bool], object] = lambda _reason, _overdue: None,
+    ) -> Waits:
         """Bring Backrest to run with what ``write`` writes.
 
         Args:
             write: Merges the newest wish into the file.
             needed: Whether there is still anything to do; asked anew after each wait.
+            waits: Told for what it waits, and whether it does so for longer than ``--apply-max-wait``.
 
         Raises:
             Busy: It was not idle in time; only when not patient.
@@ -106,27 +117,34 @@ class Restarter:
         began = self._clock()
         watch = IdleWatch(clock=self._clock, now=lambda: dt.datetime.fromtimestamp(self._now(), dt.UTC))
         warned = False
+        shown = ("", False)
         while True:
             if not needed():
                 return Restarted(None)
             located = locate(self._engine, self._settings.backrest_container, self._containers)
+            if located.ambiguous:  # one of them runs, and would undo what is written beside it
+                raise EngineError("conflict", located.reason)
             if located.container is None or located.state in {"exited", "created"}:
                 return self._write_beside(located, write)
             self._said_missing = ""
             self._remember(located.container)
-            reason, again_in = self._not_yet(located, watch)
+            reason, again_in, queue = self._not_yet(located, watch)
             if not reason:
                 well = located.state == "running"
-                return (yield from self._cycle.run(located.container, write, well=well))
-            if reason.partition(" in ")[0] != self._said.partition(" in ")[0]:
+                return (yield from self._cycle.run(located.container, write, queue, well=well))
+            late = self._clock() - began >= self._settings.max_wait
+            if _steady(reason) != _steady(self._said):
                 log.info("backrest.busy", reason=reason)
             self._said = reason
-            if self._clock() - began >= self._settings.max_wait:
+            if (_steady(reason), late) != shown:
+                shown = (_steady(reason), late)
+                waits(reason, late)
+            if late:
                 if not self._patient:
                     raise Busy(reason, self._clock() - began)
                 if self._settings.apply_force and located.state == "running":
                     log.warn("backrest.forced", reason=reason)
-                    return (yield from self._cycle.run(located.container, write, well=True))
+                    return (yield from self._cycle.run(located.container, write, queue, well=True))
                 if not warned:
                     warned = True
                     log.error(
@@ -136,23 +154,34 @@ class Restarter:
                     )
             yield self._clock() + again_in
 
-    def _not_yet(self, located: Located, watch: IdleWatch) -> tuple[str, float]:
-        """Return why Backrest may not be stopped now and when to look again; an empty reason when it may."""
+    def _not_yet(self, located: Located, watch: IdleWatch) -> tuple[str, float, Queue]:
+        """Return why Backrest may not be stopped now, when to look again, and what it is known to do.
+
+        The reason is empty when it may.
+        """
         container = located.container
         assert container is not None  # noqa: S101  # restart() has seen to it
         if located.state == "paused":
-            return located.reason, 5.0
+            return located.reason, 5.0, UNTOLD
         wait = self._budget_wait()
         if wait > 0:
             per_minute, per_hour = self._settings.restart_budget
-            return (
-                f"the restart budget is used up ({per_minute} a minute, {per_hour} an hour): is somebody, or "
-                "another program, changing the same plans back?"
-            ), wait
+            budget = f"the restart budget allows {per_minute} a minute and {per_hour} an hour"
+            said = f"Backrest has been restarted for a change already, and {budget}: the next one may begin"
+            return f"{said} in {wait:.0f} s", wait, UNTOLD
         if located.state in {"restarting", "crash-looping"}:
-            return "", 0.0  # down for reasons of its own between two attempts; no idle look could succeed
-        look = watch.look(container, self._engine.top(container.id), self._document(), self._operations())
-        return ("", 0.0) if look.idle else (look.reason, look.again_in)
+            return "", 0.0, UNTOLD  # down between two attempts of its own; no idle look could succeed
+        processes = self._engine.top(container.id)
+        told = self._link.operations() if self._link is not None else None
+        since = unix_time(container.started_at)
+        # With an API nothing runs unseen: a marker is then what an earlier run or a failed hook has left.
+        stopped = stopped_by_hooks(self._settings.config, since) if told is None else ()
+        operations = (
+            told if told is not None else logged_operations(self._engine, container.id, since, self._now())
+        )
+        look = watch.look(container, processes, self._document(), operations, stopped)
+        queue = Queue(operations, by_api=told is not None)
+        return ("", 0.0, queue) if look.idle else (look.reason, look.again_in, queue)
 
     def _document(self) -> Mapping[str, Any]:
         """Return config.json for the schedules in it; empty for a broken one, which an undo is to replace."""
@@ -160,14 +189,6 @@ class Restarter:
             return self._file.current().data
         except self._file.Unusable:
             return {}
-
-    def _operations(self) -> tuple[Operation, ...] | None:
-        if self._api is None:
-            return None
-        try:
-            return self._api().operations()
-        except BackrestApiError:
-            return None
 
     def _budget_wait(self) -> float:
         if not self._patient:
@@ -200,3 +221,8 @@ class Restarter:
             self._file.update(
                 lambda known: replace(known, image_id=container.image_id, backrest_version=version)
             )
+
+
+def _steady(reason: str) -> str:
+    """Return a reason without what changes from look to look, which stands behind its last " in "."""
+    return reason.rpartition(" in ")[0] or reason

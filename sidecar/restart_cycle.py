@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from sidecar.backrest import (
     BackrestEngine,
@@ -20,19 +21,25 @@ from sidecar.backrest import (
     cut_off_operations,
     fatal_in_log,
 )
-from sidecar.backrest_api import BackrestApi
+from sidecar.backrest_idle import zones_of
+from sidecar.backrest_link import BackrestLink
 from sidecar.backrest_log import ConfigFault
+from sidecar.backrest_starved import starved_plans
 from sidecar.config_file import ConfigFile, Written
 from sidecar.engine_errors import EngineError
 from sidecar.engine_types import ContainerState
 from sidecar.lock import LockError, LockTimeout
 from sidecar.log import get_logger
+from sidecar.restart_queue import UNTOLD, Queue, logged_operations
 from sidecar.settings import Settings
 from sidecar.state import Quarantined, State, StoppedBackrest
 
 RAN_WELL = 60.0
 """Seconds that Backrest must have run before our stop for a failed start to be blamed on our plans, unless its log
 names one of them."""
+
+PLANNED = 3.0
+"""Seconds after its start by which Backrest has planned its tasks."""
 
 log = get_logger(__name__)
 
@@ -68,7 +75,7 @@ class RestartCycle:
         file: ConfigFile,
         engine: BackrestEngine,
         *,
-        api: Callable[[], BackrestApi] | None,
+        link: BackrestLink | None,
         clock: Callable[[], float],
         now: Callable[[], float],
         cut_off: Callable[[], object],
@@ -76,7 +83,7 @@ class RestartCycle:
         self._settings = settings
         self._file = file
         self._engine = engine
-        self._api = api
+        self._link = link
         self._clock = clock
         self._now = now
         self._cut_off = cut_off
@@ -121,12 +128,20 @@ class RestartCycle:
         self._file.update(lambda state: replace(state, stopped=None))
         return started
 
-    def run(self, container: ContainerState, write: Callable[[], Written], *, well: bool) -> Waits:
+    def run(
+        self,
+        container: ContainerState,
+        write: Callable[[], Written],
+        queue: Queue,
+        *,
+        well: bool,
+    ) -> Waits:
         """Stop the container, write, start it, and wait until it is up.
 
         Args:
             container: Backrest's container as it is now.
             write: Merges into the file and writes it.
+            queue: What Backrest does and has in its queue.
             well: Whether it ran; False for one that was between two attempts of its restart policy.
 
         Raises:
@@ -135,7 +150,7 @@ class RestartCycle:
         ran_for = self._now() - unix_time(container.started_at) if well else 0.0
         stopped_at = self._now()
         with self._file.locked():
-            stopped = self._stop(container)
+            stopped = self._stop(container, queue)
             try:
                 written = write()
             finally:
@@ -145,6 +160,8 @@ class RestartCycle:
         self._report_cut_off(container, started)
         if seen is None:
             self._file.update(lambda state: replace(state, owed=None))
+            if not queue.by_api:
+                self._say_starved(container, queue, self._config(), stopped_at, started)
             log.info("backrest.restart", container=container.name, seconds=round(self._now() - stopped_at, 3))
             return Restarted(written, restarted=True)
         said = self._engine.logs(container.id, since=math.floor(started) - 1, tail=400)
@@ -162,14 +179,26 @@ class RestartCycle:
             return Restarted(written, restarted=True, owed=text)
         return (yield from self._roll_back(container, written, written.before, fault))
 
-    def _stop(self, container: ContainerState) -> StoppedBackrest:
-        """Stop the container, with the promise to start it on the disk before; return the promise."""
+    def _config(self) -> Mapping[str, Any]:
+        """Return config.json; empty for a broken one."""
+        try:
+            return self._file.current().data
+        except self._file.Unusable:
+            return {}
+
+    def _stop(self, container: ContainerState, queue: Queue = UNTOLD) -> StoppedBackrest:
+        """Stop the container, with the promise to start it on the disk before; return the promise.
+
+        What the stop takes out of the queue is written down with it, where it can be asked for again.
+        """
         now = self._now()
         stopped = StoppedBackrest(container.id, container.name, now)
+        config = self._config() if queue.by_api else {}
 
         def stopping(state: State) -> State:
             recent = tuple(at for at in state.restarts if now - 3600 < at <= now)
-            return replace(state, stopped=stopped, restarts=(*recent, now))
+            make_up = queue.lost(state.make_up, config, now)
+            return replace(state, stopped=stopped, restarts=(*recent, now), make_up=make_up)
 
         self._file.update(stopping)
         log.info("backrest.stop", container=container.name)
@@ -183,12 +212,13 @@ class RestartCycle:
 
     def _up(self, container: ContainerState) -> Generator[float, None, Failed | None]:
         """Wait until Backrest is up; return why it is not."""
-        api = self._api
+        # A URL that did not answer before the stop says nothing after the start: a wrong one never answers.
+        link = self._link if self._link is not None and self._link.answered else None
         watch = UpWatch(
             self._engine,
             container.id,
             started=self._clock(),
-            answers=(lambda: api().answers()) if api is not None else None,
+            answers=(lambda: link.api().answers()) if link is not None else None,
         )
         while True:
             try:
@@ -217,6 +247,31 @@ class RestartCycle:
                 reason="the restart cut running operations off; what their hooks had stopped is started now",
             )
             self._cut_off()
+
+    def _say_starved(
+        self,
+        container: ContainerState,
+        before: Queue,
+        config: Mapping[str, Any],
+        stopped: float,
+        started: float,
+    ) -> None:
+        """Name the backups that the restart has cost, where there is no API to make them up through."""
+        plans = starved_plans(
+            before.operations,
+            logged_operations(self._engine, container.id, math.floor(started) - 1, self._now()),
+            config,
+            zones_of(container),
+            stopped=stopped,
+            planned=started + PLANNED,
+        )
+        if plans:
+            log.error(
+                "backrest.starved",
+                plans=plans,
+                reason="they ran or were due when Backrest was restarted, and have not run since",
+                advice="run them in Backrest; with --backrest-url that is done for you",
+            )
 
     def _roll_back(
         self, container: ContainerState, written: Written, before: bytes, fault: ConfigFault

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 
 from sidecar import backup_sets, naming
-from sidecar.backup_job import PARTIAL, Job, Retention, why
+from sidecar.backup_job import PARTIAL, Job, why
 from sidecar.backup_sets import BackupSet, BackupSets, SetRules
+from sidecar.backup_steps import End, Forget, LeaveOut, ListSnapshots, RunRestic, Step, Tell, WhileDown
 from sidecar.engine_errors import EngineError
 from sidecar.engine_types import RunSpec
 from sidecar.helpers import Ended
+from sidecar.naming import Workload
 from sidecar.quiesce import Target
 from sidecar.quiescer import QuiesceError
+from sidecar.retention import Keep
+from sidecar.snapshots import Snapshot
 
 _SAVED = re.compile(r"^snapshot ([0-9a-f]{8,64}) saved")
 FALLBACK_HOST = "backrest-sidecar"
@@ -32,7 +37,6 @@ def sets_of(job: Job) -> BackupSets:
     options = job.options
     rules = SetRules(
         prefix=options.path_prefix,
-        include_project=options.include_project,
         exclude_binds=options.exclude_bind_mounts,
         engine_socket=options.socket_path,
         allowed=options.allow_path,
@@ -43,7 +47,7 @@ def sets_of(job: Job) -> BackupSets:
 
 def arguments(backup: BackupSet, host_name: str) -> tuple[str, ...]:
     """Return the arguments of one ``restic backup``."""
-    tag = ("--tag", f"plan:{backup.plan_id}") if backup.plan_id else ()
+    tag = ("--tag", _tag(backup)) if backup.plan_id else ()
     excludes = tuple(f"--exclude={pattern}" for pattern in backup.excludes)
     return ("backup", "--host", host_name, *tag, *excludes, "--", *backup.paths)
 
@@ -76,17 +80,66 @@ def targets_for(targets: Iterable[Target], sets: Iterable[BackupSet]) -> tuple[T
     return tuple(t for t in everything if t.container.id in chosen or t.host in chosen)
 
 
+def steps(job: Job) -> tuple[Step, ...]:
+    """Return what a run does, in order."""
+    options, found = job.options, sets_of(job)
+    notes: tuple[Step, ...] = tuple(LeaveOut(sentence) for sentence in found.broken)
+    notes += tuple(Tell(note) for note in found.notes)
+    if not found.sets:
+        return (*notes, End())
+    if options.together:
+        groups = [found.sets]
+    else:
+        groups = [tuple(g) for _, g in groupby(found.sets, key=lambda s: s.workload.base)]
+    return (
+        *notes,
+        ListSnapshots(options.restic_image),
+        *(_while_down(job, group) for group in groups),
+        *(_forget(job, backup, backup.keep) for backup in found.sets if backup.keep is not None),
+    )
+
+
+def _while_down(job: Job, group: tuple[BackupSet, ...]) -> WhileDown:
+    targets = job.plan.targets if job.options.together else targets_for(job.plan.targets, group)
+    work = tuple(RunRestic(backup, host(job), spec_of(job, backup)) for backup in group)
+    return WhileDown(targets, job.options.mode, work)
+
+
+def _forget(job: Job, backup: BackupSet, keep: Keep) -> Forget:
+    """Return the retention of one backup: by its path, and by its plan where the workload has several."""
+    tag, why_not = "", ""
+    if not backup.alone:
+        tag = _tag(backup)
+        why_not = (
+            "" if tag else "it has no plan id, by which to tell its snapshots from those of its other plans"
+        )
+    return Forget(
+        plans=(backup.workload,),
+        paths=backup.paths,
+        keep=keep,
+        group_by=job.options.group_by,
+        tag=tag,
+        host=host(job),
+        why=why_not,
+    )
+
+
+def _tag(backup: BackupSet) -> str:
+    return f"plan:{backup.plan_id}" if backup.plan_id else ""
+
+
 class ResticBackup:
     """The backups of one run.
 
     Args:
         job: The run's tools.
+        steps: What is done, see :func:`steps`.
     """
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, steps: Iterable[Step]) -> None:
         self._job = job
-        self._sets = sets_of(job)
-        self._several: set[str] = set()
+        self._steps = tuple(steps)
+        self._saved: set[Workload] = set()
 
     def run(self) -> None:
         """Back everything up; what came of it is in the job's findings. Whatever was taken down is up again.
@@ -98,71 +151,88 @@ class ResticBackup:
             InterruptedRunError: A stop signal came.
             JournalError: The journal could not be written.
         """
-        job, sets = self._job, self._sets
-        for note in sets.notes:
-            job.log.warn("backup.note", reason=note)
-        if not sets.sets:
-            job.log.info("backup.nothing", reason="no workload has anything to back up")
-            return
-        job.helpers.prepare(job.options.restic_image)
-        job.list_snapshots()
-        keys = [s.workload.base for s in sets.sets]
-        self._several = {str(key) for key in keys if keys.count(key) > 1}
-        if job.options.together:
-            self._down_for(sets.sets, tuple(t.container.id for t in job.plan.targets))
-            return
-        for _, group in groupby(sets.sets, key=lambda s: s.workload.base):
-            several = tuple(group)
-            try:
-                self._down_for(several, tuple(t.container.id for t in targets_for(job.plan.targets, several)))
-            except QuiesceError as error:
-                if job.helpers.interrupted:
-                    raise
-                names = ", ".join(dict.fromkeys(str(s.workload) for s in several))
-                job.findings.problems.append(f"{names} is not backed up: {error}")
+        job = self._job
+        for step in self._steps:
+            match step:
+                case Tell():
+                    job.log.warn("backup.note", reason=step.text)
+                case End():
+                    job.log.info("backup.nothing", reason="no workload has anything to back up")
+                case ListSnapshots():
+                    job.helpers.prepare(step.image)
+                    self._tell_new_histories(job.list_snapshots())
+                case WhileDown():
+                    self._while_down(step)
+                case Forget():
+                    if self._saved.issuperset(step.plans):
+                        job.findings.retentions.append(step)
 
-    def _down_for(self, sets: tuple[BackupSet, ...], ids: tuple[str, ...]) -> None:
+    def _tell_new_histories(self, standing: Iterable[Snapshot]) -> None:
+        """Say where a workload's snapshots lay before every directory had the project in it; once they are new."""
+        known = {path for snapshot in standing for path in snapshot.paths}
+        work = [one for step in self._steps if isinstance(step, WhileDown) for one in step.work]
+        backups = [one.backup for one in work if isinstance(one, RunRestic)]
+        for root, workload in {backup.root: backup.workload.base for backup in backups}.items():
+            before = posixpath.join(self._job.options.path_prefix, workload.service or workload.container)
+            if before != root and _any_below(before, known) and not _any_below(root, known):
+                self._job.log.warn(
+                    "backup.new_history",
+                    workload=str(workload),
+                    path=root,
+                    old=before,
+                    reason="its snapshots now lie below its project, so that no other project's service of this name "
+                    "shares its history; the older ones stay, and nothing forgets them",
+                    advice=f"when nobody wants them any more: restic forget --path {before} --keep-last 1 --prune",
+                )
+
+    def _while_down(self, step: WhileDown) -> None:
+        job = self._job
         try:
-            self._job.quiescer.take_down(ids)
-            for backup in sets:
-                self._back_up(backup)
-        finally:
-            self._job.quiescer.bring_up(ids)
+            self._down_for(step)
+        except QuiesceError as error:
+            if job.options.together or job.helpers.interrupted:
+                raise
+            backups = [one.backup for one in step.work if isinstance(one, RunRestic)]
+            names = ", ".join(dict.fromkeys(str(backup.workload) for backup in backups))
+            job.findings.problems.append(f"{names} is not backed up: {error}")
 
-    def _back_up(self, backup: BackupSet) -> None:
-        job, name = self._job, str(backup.workload)
+    def _down_for(self, step: WhileDown) -> None:
+        try:
+            self._job.quiescer.take_down(step.ids)
+            for one in step.work:
+                if isinstance(one, RunRestic):
+                    self._back_up(one)
+        finally:
+            self._job.quiescer.bring_up(step.ids)
+
+    def _back_up(self, step: RunRestic) -> None:
+        job, backup, name = self._job, step.backup, str(step.backup.workload)
         job.log.info("backup.begin", workload=name, path=" ".join(backup.paths))
         try:
-            ended = job.helpers.run(spec_of(job, backup), "restic")
+            ended = job.helpers.run(step.spec, "restic")
         except EngineError as error:
             self._failed(name, str(error))
             return
-        saved = next(self._saved(ended), "")
+        saved = next(_snapshots_in(ended), "")
         if ended.exit_code != 0 or not saved:
             what = "some files could not be read: " if ended.exit_code == PARTIAL else ""
             self._failed(name, what + why(ended))
             return
         job.findings.saved.append(f"{name}: {' '.join(backup.paths)} (snapshot {saved[:8]})")
         job.log.info("backup.done", workload=name, snapshot=saved[:8])
-        if backup.keep is not None:
-            single = str(backup.workload.base) not in self._several
-            job.findings.retentions.append(
-                Retention(
-                    name,
-                    backup.paths,
-                    backup.keep,
-                    tag="" if single or not backup.plan_id else f"plan:{backup.plan_id}",
-                    host=host(job),
-                )
-            )
-
-    @staticmethod
-    def _saved(ended: Ended) -> Iterator[str]:
-        for line in ended.output:
-            match = _SAVED.match(line.strip())
-            if match:
-                yield match[1]
+        self._saved.add(backup.workload)
 
     def _failed(self, name: str, reason: str) -> None:
         self._job.findings.problems.append(f"{name} is not backed up: {reason}")
         self._job.log.error("backup.failed", workload=name, reason=reason)
+
+
+def _snapshots_in(ended: Ended) -> Iterator[str]:
+    for line in ended.output:
+        match = _SAVED.match(line.strip())
+        if match:
+            yield match[1]
+
+
+def _any_below(directory: str, paths: Iterable[str]) -> bool:
+    return any(path == directory or path.startswith(f"{directory}/") for path in paths)

@@ -6,12 +6,14 @@ delete more than was asked: the plan is then written without any retention, and 
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from sidecar.keep_spec import ALL, NONE, WITHINS, parse_keep
+from sidecar.keep_spec import ALL, COUNTS, NONE, WITHINS, parse_keep
 
 _RESTIC_WITHIN = {
     "within": "--keep-within",
@@ -34,6 +36,7 @@ _UNITS = {
     "within-m": "monthly within {}",
     "within-y": "yearly within {}",
 }
+_PART = re.compile(r"([0-9]+)([ymdh])")
 
 
 class Keep(BaseModel):
@@ -97,6 +100,35 @@ class Keep(BaseModel):
             return "no retention: nothing is forgotten"
         parts = [_UNITS[key].format(value) for key, value in (*self.counts, *self.withins)]
         return "keep " + ", ".join(parts)
+
+
+def most_generous(keeps: Iterable[Keep]) -> Keep:
+    """Return a spec that keeps all that any of these keeps of one list of snapshots.
+
+    The highest count of each kind, and a span with the most of each unit: ``1y`` and ``500d`` give ``1y500d``.
+    """
+    counts: dict[str, int] = {}
+    withins: dict[str, str] = {}
+    for keep in keeps:
+        if not keep.forget_flags():
+            return Keep(word=ALL)
+        for key, count in keep.counts:
+            counts[key] = max(count, counts.get(key, 0))
+        for key, span in keep.withins:
+            withins[key] = _longer(span, withins.get(key, ""))
+    if not counts and not withins:
+        return Keep(word=ALL)
+    return Keep(
+        counts=tuple((key, counts[key]) for key in COUNTS if key in counts),
+        withins=tuple((key, withins[key]) for key in WITHINS if key in withins),
+    )
+
+
+def _longer(one: str, other: str) -> str:
+    """Return a span that is as long as both; of a unit that stands twice restic takes the last."""
+    first, second = ({unit: int(n) for n, unit in _PART.findall(span)} for span in (one, other))
+    most = {unit: max(first.get(unit, 0), second.get(unit, 0)) for unit in "ymdh"}
+    return "".join(f"{n}{unit}" for unit, n in most.items() if n)
 
 
 @lru_cache(maxsize=4096)

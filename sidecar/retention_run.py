@@ -4,20 +4,11 @@ from __future__ import annotations
 
 import re
 
-from sidecar.backup_job import Job, Retention, why
+from sidecar.backup_job import Job, why
+from sidecar.backup_steps import Forget
 from sidecar.engine_errors import EngineError
 
 _REMOVED = re.compile(r"^remove (\d+) snapshots?\b")
-
-
-def arguments(retention: Retention, group_by: str) -> tuple[str, ...]:
-    """Return the arguments of one ``restic forget``."""
-    selection = [part for path in retention.paths for part in ("--path", path)]
-    if retention.tag:
-        selection += ["--tag", retention.tag]
-    if retention.host:
-        selection += ["--host", retention.host]
-    return ("forget", "--group-by", group_by, *selection, *retention.keep.forget_flags(), "--prune")
 
 
 def run(job: Job) -> None:
@@ -28,28 +19,31 @@ def run(job: Job) -> None:
         JournalError: The journal could not be written.
     """
     findings = job.findings
-    for retention in findings.retentions:
-        if not retention.keep.forget_flags():
-            continue  # `all` or `none`: nothing is to be forgotten
-        if findings.standing is not None and not any(retention.selects(s) for s in findings.standing):
-            findings.problems.append(
-                f"retention of {retention.name} selects nothing: no snapshot has the path "
-                f"{' '.join(retention.paths)}{_because(job)}"
-            )
-            job.log.error("retention.empty", container=retention.name, path=" ".join(retention.paths))
+    for step in findings.retentions:
+        arguments = step.arguments()
+        if not arguments:
+            if step.why:
+                job.log.warn("retention.none", container=step.name, reason=step.why)
             continue
-        job.log.info("retention.run", container=retention.name, path=" ".join(retention.paths))
+        path = " ".join(step.paths)
+        if findings.standing is not None and not any(step.selects(s) for s in findings.standing):
+            findings.problems.append(
+                f"retention of {step.name} selects nothing: no snapshot has the path {path}{_because(job)}"
+            )
+            job.log.error("retention.empty", container=step.name, path=path)
+            continue
+        job.log.info("retention.run", container=step.name, path=path)
         try:
-            ended = job.restic(arguments(retention, job.options.group_by), "retention")
+            ended = job.restic(arguments, "retention")
         except EngineError as error:
-            _failed(job, retention, str(error))
+            _failed(job, step, str(error))
             continue
         if ended.exit_code != 0:
-            _failed(job, retention, why(ended))
+            _failed(job, step, why(ended))
             continue
         removed = sum(int(m[1]) for line in ended.output if (m := _REMOVED.match(line.strip())))
-        findings.forgotten[retention.name] = removed
-        job.log.info("retention.done", container=retention.name, removed=removed)
+        findings.forgotten[step.name] = removed
+        job.log.info("retention.done", container=step.name, removed=removed)
 
 
 def _because(job: Job) -> str:
@@ -58,6 +52,6 @@ def _because(job: Job) -> str:
     return " (rcb makes one snapshot of /volumes for everything; --engine restic makes one for each workload)"
 
 
-def _failed(job: Job, retention: Retention, reason: str) -> None:
-    job.findings.problems.append(f"retention of {retention.name} failed: {reason}")
-    job.log.error("retention.failed", container=retention.name, reason=reason)
+def _failed(job: Job, step: Forget, reason: str) -> None:
+    job.findings.problems.append(f"retention of {step.name} failed: {reason}")
+    job.log.error("retention.failed", container=step.name, reason=reason)

@@ -64,6 +64,32 @@ class Owing:
 
 
 @dataclass(frozen=True, slots=True)
+class Waiting:
+    """Plans that wait until Backrest may be told of them.
+
+    Attributes:
+        since: When that began.
+        why: For what they wait.
+        plans: Their ids.
+        overdue: Whether that takes longer than ``--apply-max-wait``.
+    """
+
+    since: Moment
+    why: str
+    plans: tuple[str, ...] = ()
+    overdue: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BackrestUrl:
+    """``--backrest-url``, and since when it answers or, for a ``reason``, does not."""
+
+    url: str
+    since: Moment
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Failure:
     """Why config.json could not be written, or which plans could not be put into it."""
 
@@ -89,6 +115,8 @@ class Facts:
         skipped: Why containers are skipped.
         invisible: Paths that Backrest cannot see.
         owing: What is still owed.
+        waiting: What waits, and for what.
+        backrest: Whether Backrest's API answers; None where no URL is known, or none was asked yet.
         failure: The last failure to write, until a write succeeds.
         latency: Number of writes in each bucket of :data:`LATENCY_BUCKETS`, and above.
         latency_sum: Their latencies added up, in seconds.
@@ -110,6 +138,8 @@ class Facts:
     skipped: tuple[Finding, ...] = ()
     invisible: tuple[Finding, ...] = ()
     owing: Owing | None = None
+    waiting: Waiting | None = None
+    backrest: BackrestUrl | None = None
     failure: Failure | None = None
     latency: tuple[int, ...] = (0,) * (len(LATENCY_BUCKETS) + 1)
     latency_sum: float = 0.0
@@ -185,18 +215,24 @@ class StatusBoard:
 
     def reported(self, report: Report) -> None:
         """The writer told the supervisor how a rendering fared; made for ``Supervisor(on_report=…)``."""
-        from sidecar.messages import Applied
+        from sidecar.messages import Applied, ApplyWaits
 
         with self._lock:
             now = self._now()
             old = self._facts
+            if isinstance(report, ApplyWaits):
+                begun = old.waiting.since if old.waiting is not None else now
+                waiting = Waiting(begun, report.reason, report.plans, report.overdue)
+                if waiting != old.waiting:
+                    self._set(waiting=waiting)
+                return
             if not isinstance(report, Applied):
                 since = old.failure.since if old.failure is not None else now
                 failure = Failure(report.reason, since, report.advice, report.blocked)
-                if failure != old.failure:
-                    self._set(failure=failure)
+                if failure != old.failure or old.waiting is not None:
+                    self._set(failure=failure, waiting=None)
                 return
-            news: dict[str, Any] = {"failure": None}
+            news: dict[str, Any] = {"failure": None, "waiting": None}
             if report.changed:
                 took = max(0.0, report.done_at - report.at)
                 counts = list(old.latency)
@@ -212,6 +248,13 @@ class StatusBoard:
                 news["owing"] = Owing(report.owed, since_wall, report.reason)
             changed = any(getattr(old, name) != value for name, value in news.items())
             self._set(revise=changed, **news)
+
+    def backrest_answers(self, url: str, reason: str) -> None:
+        """Backrest's API answered, or did not for a ``reason``."""
+        with self._lock:
+            old = self._facts.backrest
+            if old is None or (old.url, old.reason) != (url, reason):
+                self._set(backrest=BackrestUrl(url, self._now(), reason))
 
     def failed(self, reason: str, advice: str = "") -> None:
         """Nothing can be written at all, e.g. because config.json cannot be used; until :meth:`recovered`."""

@@ -67,6 +67,8 @@ def render_status(found: dict[str, Any], now: float) -> str:
             ", ".join(f"{number} {state}" for state, number in sorted(found["plans"].items())) or "none yet",
         ),
         ("owed", _owed(found["owed"])),
+        *_waiting(found.get("waiting")),
+        *_backrest(found.get("backrest")),
     ]
     lines = [*_table(head)]
     failure = found["failure"]
@@ -91,6 +93,19 @@ def _engine(engine: dict[str, Any]) -> str:
 
 def _owed(owed: dict[str, Any] | None) -> str:
     return f"{owed['kind']} since {owed['since']}: {owed['why']}" if owed else "nothing"
+
+
+def _waiting(waiting: dict[str, Any] | None) -> Iterator[tuple[str, str]]:
+    if waiting:
+        plans = f" ({', '.join(waiting['plans'])})" if waiting["plans"] else ""
+        late = "; longer than --apply-max-wait" if waiting["overdue"] else ""
+        yield "waiting", f"to be applied since {waiting['since']}{plans}: {waiting['why']}{late}"
+
+
+def _backrest(backrest: dict[str, Any] | None) -> Iterator[tuple[str, str]]:
+    if backrest:
+        said = f"does not serve us: {backrest['reason']}" if backrest["reason"] else "answers"
+        yield "backrest", f"{backrest['url']} {said}, since {backrest['since']}"
 
 
 def _advice(failure: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -115,6 +115,7 @@ def document(facts: Facts, workers: Sequence[WorkerFacts], now: float, wall: flo
         wall: Unix time in seconds, of the same moment.
     """
     engine, owing, failure = facts.engine, facts.owing, facts.failure
+    waiting, backrest = facts.waiting, facts.backrest
     return {
         "format": 1,
         "version": __version__,
@@ -160,6 +161,21 @@ def document(facts: Facts, workers: Sequence[WorkerFacts], now: float, wall: flo
             "since": _shown(owing.since),
             "for_seconds": round(max(0.0, wall - owing.since), 3),
             "why": _text(owing.why),
+        },
+        "waiting": waiting
+        and {
+            "since": _moment(waiting.since),
+            "for_seconds": _since(waiting.since, now),
+            "why": _text(waiting.why),
+            "plans": [_text(name) for name in waiting.plans[:MOST_FINDINGS]],
+            "overdue": waiting.overdue,
+        },
+        "backrest": backrest
+        and {
+            "url": _text(backrest.url),
+            "answers": not backrest.reason,
+            "since": _moment(backrest.since),
+            "reason": _text(backrest.reason),
         },
         "failure": failure
         and {

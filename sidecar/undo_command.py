@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -28,6 +29,7 @@ log = get_logger(__name__)
 
 def restore_config(settings: Settings, *, version: str | None = None, list_only: bool = False) -> int:
     """Put back the version of ``version`` (as ``--list`` shows it), or the newest; return the exit code."""
+    in_place = threading.Event()
     try:
         with stopping() as stop:
             engine = Engine(settings.docker_sock)
@@ -43,12 +45,20 @@ def restore_config(settings: Settings, *, version: str | None = None, list_only:
                 log.error("config.restore_failed", reason=text, advice="name another: restore-config --list")
                 return FAILED
             assert parts.restarter is not None  # noqa: S101  # an engine was given
-            owed = _put_back(parts.restarter, parts.file, data, stop)
+            owed = _put_back(parts.restarter, parts.file, data, stop, in_place.set)
     except FAILURES as failure:
-        log.error("config.restore_failed", **told(failure))
+        log.error("config.restore_failed", in_place=in_place.is_set(), **told(failure))
         return FAILED
     except LookupError as error:  # read_undo: no such version
         log.error("config.restore_failed", reason=str(error.args[0]))
+        return FAILED
+    if owed is None and in_place.is_set():
+        log.warn(
+            "config.restored",
+            version=copy.label,
+            reason="the version is in place and Backrest was started with it; told to stop before it was seen up",
+            advice="see its log; what stood there before is kept: restore-config --list",
+        )
         return FAILED
     if owed is None:
         log.warn("config.restore_failed", reason="told to stop before Backrest was idle; nothing was changed")
@@ -65,13 +75,26 @@ def restore_config(settings: Settings, *, version: str | None = None, list_only:
 
 
 def _put_back(
-    restarter: Restarter, file: ConfigFile, data: dict[str, Any], stop: threading.Event
+    restarter: Restarter,
+    file: ConfigFile,
+    data: dict[str, Any],
+    stop: threading.Event,
+    in_place: Callable[[], object] = lambda: None,
 ) -> str | None:
-    """Stop, put, start. Return what is still owed, empty for nothing; None when told to stop before."""
+    """Stop, put, start. Return what is still owed, empty for nothing; None when told to stop before that is known.
+
+    Args:
+        restarter: Stops and starts Backrest.
+        file: config.json.
+        data: What is put there.
+        stop: Ends the waits, before the stop of Backrest and after its start.
+        in_place: Called once the file is swapped.
+    """
 
     def put() -> Written:
         before = file.store.read().raw
         file.put(_newer(data, before), lambda state: state)
+        in_place()
         return Written(
             Merge(data=data, owners=file.state().owners, changed=True), changed=True, before=before
         )

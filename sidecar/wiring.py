@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from sidecar.announce import Announcer
 from sidecar.apply import Applier
 from sidecar.backrest_api import BackrestApi
+from sidecar.backrest_link import BackrestLink
+from sidecar.boot import read_boot
 from sidecar.config_file import ConfigFile, Latest
 from sidecar.engine import Engine
 from sidecar.engine_replay import ReplayEngine
@@ -17,6 +19,7 @@ from sidecar.messages import Report
 from sidecar.model import Container
 from sidecar.restart import Restarter
 from sidecar.settings import Settings
+from sidecar.status import StatusBoard
 
 Source = Engine | ReplayEngine
 """Where snapshots come from."""
@@ -75,10 +78,19 @@ def writing(
     patient: bool,
     cut_off: Callable[[], object] = lambda: None,
     latest: Latest | None = None,
+    board: StatusBoard | None = None,
 ) -> Writing:
     """Return a writer's parts. ``stop`` ends its waits; the renderer has the same ``latest``."""
-    file = ConfigFile(settings, now=time.time, read_only=settings.dry_run, wait=stop.wait, latest=latest)
+    file = ConfigFile(
+        settings,
+        now=time.time,
+        read_only=settings.dry_run,
+        wait=stop.wait,
+        latest=latest,
+        boot=read_boot,
+    )
     api = api_maker(settings)
+    link = BackrestLink(api, board) if api is not None else None
     restarter = None
     if isinstance(engine, Engine) and not settings.dry_run:
 
@@ -90,7 +102,7 @@ def writing(
             file,
             engine,
             containers,
-            api=api,
+            link=link,
             clock=time.monotonic,
             now=time.time,
             patient=patient,
@@ -106,5 +118,6 @@ def writing(
         now=time.time,
         report=report,
         patient=patient,
+        link=link,
     )
     return Writing(file, restarter, applier)

@@ -89,6 +89,7 @@ class Double:
         self.log("INFO", "scrubbed operation log for incomplete operations", **found)
         self.tasks = Tasks(self.oplog, data_dir, self.log)
         self.oplog.schedule(self.store.cached)
+        self.log("INFO", "reset task queue, scheduling new task set", timezone="UTC")
         host, _, port = bind.rpartition(":")
         self._server = ThreadingHTTPServer((host or "0.0.0.0", int(port)), _handler(self))
         self._server.daemon_threads = True

@@ -156,12 +156,14 @@ class Tasks:
         with self._one:
             begun = self._oplog.begin(operation)
             if begun:
-                return self._run(repo, plan, operation)
+                wrong = self._run(repo, plan, operation)
+                self._say_end(repo, plan, wrong)
+                return wrong
         self._cancelled.wait()
         return "shutting down"
 
     def _run(self, repo: Json, plan: Json, operation: Json) -> str:
-        self._log("INFO", "running task", task=f"backup for plan {plan['id']!r}")
+        self._log("INFO", "running task", task=_name(plan))
         try:
             self._hooks(repo, plan, operation, ["CONDITION_SNAPSHOT_START"])
         except Halted as halted:
@@ -182,6 +184,13 @@ class Tasks:
             return "snapshot end hook: failed"
         self._oplog.end(operation, "STATUS_SUCCESS")
         return ""
+
+    def _say_end(self, repo: Json, plan: Json, wrong: str) -> None:
+        """Log the end as from v1.10 on: a failure as such, a success by what comes next."""
+        if wrong:
+            self._log("ERROR", f"{_name(plan)}\ttask failed", error=wrong)
+        else:
+            self._log("INFO", "running task", task=f'index snapshots for repo "{repo["id"]}"')
 
     def cancel(self) -> None:
         """End the running backup as a graceful stop does; its hooks still run."""
@@ -243,3 +252,7 @@ class Tasks:
         self._oplog.end(operation, "STATUS_ERROR" if done.returncode else "STATUS_SUCCESS")
         if done.returncode and hook.get("onError", "") in _HALTING:
             raise Halted(hook["onError"])
+
+
+def _name(plan: Json) -> str:
+    return f'backup for plan "{plan["id"]}"'

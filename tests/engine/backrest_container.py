@@ -65,7 +65,11 @@ class BackrestContainer:
         self.id = engine.run_container(
             "backrest",
             {},
-            [f"{home}:/config", f"{engine.socket}:/var/run/docker.sock"],
+            [
+                f"{home}:/config",
+                f"{engine.socket}:/var/run/docker.sock",
+                f"{engine.root}/volumes:{engine.root}/volumes:ro",
+            ],
             image=image,
             network="host",
             command=[

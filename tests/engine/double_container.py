@@ -58,6 +58,8 @@ class DoubleContainer:
         mounts = [f"{path}:{path}:ro" for path in sorted(needed) if Path(path).exists()]
         mounts += [f"{TESTS}:/tests:ro", f"{TESTS / 'backrest_double.py'}:/backrest:ro"]
         mounts += [f"{self.config.parent}:/config", f"{self.home / 'data'}:/data"]
+        volumes = self.engine.root / "volumes"
+        mounts += [f"{volumes}:{volumes}:ro"]
         places = ["--config", "/config/config.json", "--data", "/data", "--bind", f"127.0.0.1:{self.port}"]
         self.id = self.engine.run_container(
             self.name,

@@ -73,7 +73,7 @@ def test_forget_really_forgets_and_only_what_the_label_is_about(site: Site) -> N
     outcome = site.run(site.options(kind="restic"))
     assert outcome.summary.forgotten == {"shop/db": 1}
     paths = [path for s in site.snapshots() for path in s["paths"]]
-    assert sorted(paths) == ["/volumes/db", "/volumes/web", "/volumes/web", "/volumes/web"]
+    assert sorted(paths) == ["/volumes/shop/db", *["/volumes/shop/web"] * 3]
 
 
 def test_restic_stops_nothing_when_the_repository_cannot_be_opened(site: Site) -> None:
@@ -98,7 +98,7 @@ def test_one_workload_that_fails_does_not_stop_the_others(site: Site) -> None:
     outcome = site.run(site.options(kind="restic"))
     assert outcome.exit_code == 3
     assert [p for p in outcome.summary.problems if not p.startswith("shop/aa is not backed up")] == []
-    assert [s["paths"] for s in site.snapshots()] == [["/volumes/db"]]
+    assert [s["paths"] for s in site.snapshots()] == [["/volumes/shop/db"]]
     assert site.states() == {"shop-db-1": "running", "shop-aa-1": "running"}
 
 

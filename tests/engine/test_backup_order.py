@@ -134,7 +134,7 @@ def test_the_command_itself_from_end_to_end(site: Site) -> None:
         said = process.communicate(timeout=60)[0]
         assert process.returncode == 0, said
     assert "backup-once.complete" in said
-    assert [s["paths"] for s in site.snapshots()] == [["/volumes/db"]]
+    assert [s["paths"] for s in site.snapshots()] == [["/volumes/shop/db"]]
 
 
 @pytest.mark.torture

@@ -137,7 +137,8 @@ def test_a_storm_of_execs_causes_no_pass(engine: TestEngine, config: Path) -> No
 def test_what_a_hook_stopped_and_nobody_started_is_brought_back(engine: TestEngine, config: Path) -> None:
     engine.run_container("web", ENABLED, ["web_data:/data"])
     engine.run_container("person", ENABLED, ["p_data:/data"])
-    engine.run_container("backrest", start=False)
+    volumes = engine.root / "volumes"
+    engine.run_container("backrest", volumes=[f"{volumes}:{volumes}:ro"], start=False)
     markers = config.parent / ".backrest-sidecar" / "stopped"
     with daemon(engine, config, "--hook-watch-grace", "1s") as sidecar:
         within(lambda: "backrest_sidecar_web" in plans_in(config), 5.0)

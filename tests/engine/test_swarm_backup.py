@@ -60,7 +60,7 @@ def kill_and_recover(site: Site, step: int, how: str) -> None:
 def test_it_is_scaled_down_for_its_backup_and_back_also_after_a_kill_in_it(site: Site) -> None:
     names = steps(site)
     assert replicas(site.engine, "db") == 2
-    assert "/volumes/db" in [path for snapshot in site.snapshots() for path in snapshot["paths"]]
+    assert "/volumes/shop/db" in [path for snapshot in site.snapshots() for path in snapshot["paths"]]
     kill_and_recover(site, names.index("wait", names.index("note")), "during")
 
 

@@ -57,7 +57,7 @@ def apply(config: Path, engine: str, schedule: str, kill_at: int = -1) -> tuple[
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
-        backrest.UP_AFTER, backrest_idle.LOOKS_APART = 0.3, 0.1
+        backrest.UP_AFTER, backrest_idle.LOOKS_APART, backrest_idle.BLIND = 0.3, 0.1, 0.1  # type: ignore[attr-defined]
         steps = Steps(kill_at)
         with config.with_name("sidecar.log").open("a") as log, contextlib.redirect_stdout(log):
             code = run([

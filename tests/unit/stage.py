@@ -17,6 +17,7 @@ import orjson
 from sidecar.announce import Announcer
 from sidecar.apply import Applier
 from sidecar.backrest_api import BackrestApi
+from sidecar.backrest_link import BackrestLink
 from sidecar.config_file import ConfigFile, Latest
 from sidecar.desired import Desired, path_view
 from sidecar.engine_errors import EngineError
@@ -26,6 +27,7 @@ from sidecar.model import Container, EngineSnapshot
 from sidecar.rendering import Basis
 from sidecar.restart import Restarter
 from sidecar.settings import Settings, resolve
+from sidecar.status import StatusBoard
 
 START = 1_790_000_000.0
 CONFIG: dict[str, Any] = {
@@ -64,7 +66,11 @@ class Clock:
 
 
 class FakeBackrest:
-    """The container ``backrest`` and what the writer does to it."""
+    """The container ``backrest`` and what the writer does to it.
+
+    Attributes:
+        tasks: What its log says of tasks since its start; None when nothing of them is to be had.
+    """
 
     def __init__(self, config: Path, clock: Clock) -> None:
         self.config = config
@@ -77,6 +83,7 @@ class FakeBackrest:
         self.started_at = clock.stamp()
         self.cache = config.read_bytes() if config.exists() else b"{}"
         self.log = ""
+        self.tasks: str | None = ""
         self.fail: dict[str, EngineError] = {}
         self.on_stop: Callable[[], None] = lambda: None
         self.restarts = 0
@@ -137,7 +144,11 @@ class FakeBackrest:
         temporary.replace(self.config)
 
     def logs(self, container_id: str, /, since: float = 0, tail: int = 200) -> str:
-        return self.log
+        if self.tasks is None:  # a log driver that keeps nothing
+            return self.log
+        began = dt.datetime.fromisoformat(self.started_at).isoformat(timespec="milliseconds")
+        began = began.replace("+00:00", "Z")
+        return f"{began}\tINFO\treset task queue, scheduling new task set\t{{}}\n{self.tasks}{self.log}"
 
     def plans(self) -> set[str]:
         """Ids of the plans that this Backrest runs with."""
@@ -170,12 +181,14 @@ class Stage:
         """The process died and is started anew: nothing but the disk remains."""
         self.latest = Latest()
         self.file = ConfigFile(self.settings, now=self.clock.wall, latest=self.latest)
+        self.board = StatusBoard(wall=self.clock.wall, clock=self.clock)
+        self.link = BackrestLink(self.api, self.board) if self.api is not None else None
         self.restarter = Restarter(
             self.settings,
             self.file,
             self.backrest,
             lambda: (),
-            api=self.api,
+            link=self.link,
             clock=self.clock,
             now=self.clock.wall,
             patient=patient,
@@ -188,9 +201,14 @@ class Stage:
             self.api,
             clock=self.clock,
             now=self.clock.wall,
-            report=self.reports.append,
+            report=self.report,
             patient=patient,
+            link=self.link,
         )
+
+    def report(self, report: Report) -> None:
+        self.reports.append(report)
+        self.board.reported(report)
 
     def sleep(self, seconds: float) -> None:
         self.clock.now += seconds

@@ -110,11 +110,25 @@ def test_the_newest_wish_is_the_one_that_is_written_after_the_wait(stage: Stage)
 
 
 def test_a_schedule_about_to_fire_is_waited_for(tmp_path: Path) -> None:
+    config: dict[str, Any] = {**CONFIG, "plans": [{**CONFIG["plans"][0], "schedule": {"cron": "0 * * * *"}}]}
+    stage = Stage(tmp_path, config)
+    stage.sleep(3600 - stage.clock.wall() % 3600 - 55)
+    stage.want(container("web"))
+    stage.run(longest=50)
+    assert stage.backrest.calls == []
+    stage.run()
+    assert stage.backrest.calls == ["stop", "start"]
+
+
+def test_a_plan_that_fires_every_minute_starves_no_change(tmp_path: Path) -> None:
     config: dict[str, Any] = {**CONFIG, "plans": [{**CONFIG["plans"][0], "schedule": {"cron": "* * * * *"}}]}
     stage = Stage(tmp_path, config)
+    stopped: list[float] = []
+    stage.backrest.on_stop = lambda: stopped.append(stage.clock.wall() % 60)
     stage.want(container("web"))
-    stage.run(longest=300)
-    assert stage.backrest.calls == []
+    stage.run(longest=120)
+    assert stage.backrest.calls == ["stop", "start"]
+    assert 5 < stopped[0] < 45
 
 
 def test_a_one_shot_gives_up_a_busy_backrest_after_the_longest_wait(tmp_path: Path) -> None:

@@ -167,7 +167,6 @@ def test_an_unanswering_port_is_waited_for_and_then_a_failure() -> None:
         (replace(RUNNING, status="exited", running=False, exit_code=1), "exited"),
         (replace(RUNNING, status="restarting", restarting=True, exit_code=1), "restarted"),
         (replace(RUNNING, restart_count=1, started_at="later"), "restarted"),
-        (replace(RUNNING, started_at="later"), "restarted"),
     ],
 )
 def test_what_is_not_up(then: ContainerState | None, kind: str) -> None:
@@ -176,3 +175,11 @@ def test_what_is_not_up(then: ContainerState | None, kind: str) -> None:
     failed = watch.look(105)
     assert isinstance(failed, Failed)
     assert failed.kind == kind
+
+
+def test_a_restart_by_somebody_else_is_no_failure_and_counts_anew() -> None:
+    watch = up_watch(RUNNING, replace(RUNNING, started_at="later"))
+    assert isinstance(watch.look(100), Pending)
+    assert watch.look(105) == Pending(10.0, "Backrest has just started")
+    assert isinstance(watch.look(112), Pending), "it has run for seven seconds"
+    assert watch.look(115) == Up()

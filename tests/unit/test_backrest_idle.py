@@ -13,10 +13,9 @@ import pytest
 from sidecar.backrest import (
     IdleWatch,
     idle_report,
-    next_firing,
     zones_of,
 )
-from sidecar.backrest_api import Operation
+from sidecar.backrest_queue import Operation
 from sidecar.engine_types import ContainerState, Process
 from sidecar.model import Mount
 
@@ -81,53 +80,6 @@ def test_a_circle_of_parents_ends() -> None:
     assert idle_report([Process(1, 2, "/backrest"), Process(2, 1, "sh")]).busy == ()
 
 
-# --- next_firing
-
-
-def scheduled(**fields: Any) -> dict[str, Any]:
-    return {"plans": [{"id": "p1", "schedule": fields}]}
-
-
-def repo(policy: str, cron: str) -> dict[str, Any]:
-    return {"repos": [{"id": "r", policy: {"schedule": {"cron": cron}}}]}
-
-
-def later(minutes: int) -> dt.datetime:
-    return NOW + dt.timedelta(minutes=minutes)
-
-
-@pytest.mark.parametrize(
-    ("config", "zone", "at"),
-    [
-        (scheduled(cron="30 1 * * *"), dt.UTC, later(30)),
-        (scheduled(cron="30 1 * * *", clock="CLOCK_UTC"), ZoneInfo("Asia/Tokyo"), later(15 * 60 + 30)),
-        (scheduled(cron="30 2 * * *"), ZoneInfo("Europe/Berlin"), later(30)),
-        (scheduled(maxFrequencyHours=1), dt.UTC, None),
-        (scheduled(disabled=True), dt.UTC, None),
-        (scheduled(cron="*/0 * * * *"), dt.UTC, None),
-        (scheduled(cron=7), dt.UTC, None),
-        ({"plans": [{"id": "p1"}, None, 3], "repos": {}}, dt.UTC, None),
-        ({}, dt.UTC, None),
-        (repo("prunePolicy", "5 1 * * *"), dt.UTC, later(5)),
-        (repo("check_policy", "6 1 * * *"), dt.UTC, later(6)),
-        (repo("forgetPolicy", "7 1 * * *"), dt.UTC, later(7)),
-    ],
-)  # fmt: skip
-def test_next_firing(config: dict[str, Any], zone: dt.tzinfo, at: dt.datetime | None) -> None:
-    firing = next_firing(config, NOW, zone)
-    assert (firing.at if firing else None) == at
-
-
-def test_the_earliest_counts_and_is_named() -> None:
-    config = {
-        **scheduled(cron="0 3 * * *"),
-        "repos": [{"id": "r", "prunePolicy": {"schedule": {"cron": "0 2 * * *"}}}],
-    }
-    firing = next_firing(config, NOW, dt.UTC)
-    assert firing is not None
-    assert firing.what == "the prune of repo 'r'"
-
-
 def test_zones() -> None:
     assert zones_of(replace(RUNNING, tz="Europe/Berlin")) == (ZoneInfo("Europe/Berlin"),)
     assert zones_of(replace(RUNNING, tz=":Europe/Berlin")) == (ZoneInfo("Europe/Berlin"),)
@@ -139,6 +91,10 @@ def test_zones() -> None:
 
 
 # --- IdleWatch
+
+
+def scheduled(**fields: Any) -> dict[str, Any]:
+    return {"plans": [{"id": "p1", "schedule": fields}]}
 
 
 class Clock:
@@ -164,49 +120,83 @@ def watch(clock: Clock) -> IdleWatch:
     return IdleWatch(clock=clock, now=clock.now)
 
 
-def test_two_looks_two_seconds_apart(watch: IdleWatch, clock: Clock) -> None:
-    first = watch.look(RUNNING, IMAGE, {})
+def test_two_looks_two_seconds_apart_where_backrest_tells_what_it_does(
+    watch: IdleWatch, clock: Clock
+) -> None:
+    first = watch.look(RUNNING, IMAGE, {}, ())
     assert (first.idle, first.again_in) == (False, 2.0)
     clock.seconds = 1.5
-    assert watch.look(RUNNING, IMAGE, {}).again_in == 0.5
+    assert watch.look(RUNNING, IMAGE, {}, ()).again_in == 0.5
     clock.seconds = 2.0
-    assert watch.look(RUNNING, IMAGE, {}).idle
+    assert watch.look(RUNNING, IMAGE, {}, ()).idle
     watch.reset()
-    assert not watch.look(RUNNING, IMAGE, {}).idle
+    assert not watch.look(RUNNING, IMAGE, {}, ()).idle
+
+
+def test_where_nobody_tells_half_a_minute_must_be_clean(watch: IdleWatch, clock: Clock) -> None:
+    for seconds in range(0, 30, 2):
+        clock.seconds = seconds
+        state = watch.look(RUNNING, IMAGE, {})
+        assert (state.idle, state.reason) == (False, "nobody tells what Backrest does")
+        assert state.again_in == 2.0
+    clock.seconds = 30
+    assert watch.look(RUNNING, IMAGE, {}).idle
+
+
+def test_a_task_between_two_looks_starts_them_anew(watch: IdleWatch, clock: Clock) -> None:
+    done = Operation(1, "backup", "success", "a", start=NOW.timestamp() - 900, end=NOW.timestamp() - 890)
+    watch.look(RUNNING, IMAGE, {}, [done])
+    clock.seconds = 2
+    short = replace(done, id=2, start=NOW.timestamp() + 1, end=NOW.timestamp() + 1.5)
+    assert not watch.look(RUNNING, IMAGE, {}, [done, short]).idle
+    clock.seconds = 4
+    assert watch.look(RUNNING, IMAGE, {}, [done, short]).idle
 
 
 @pytest.mark.parametrize(
     ("processes", "operations", "reason"),
     [
-        ([*IMAGE, Process(120, 111, "sh")], None, "in Backrest's container runs sh"),
-        (IMAGE[:1], None, "Backrest itself is not among its container's processes"),
+        ([*IMAGE, Process(120, 111, "sh")], (), "in Backrest's container runs sh"),
+        (IMAGE[:1], (), "Backrest itself is not among its container's processes"),
         (IMAGE, [Operation(1, "backup", "inprogress", "db")], "Backrest runs a backup of plan 'db'"),
+        (
+            IMAGE,
+            [Operation(1, "backup", "pending", "db", start=NOW.timestamp() - 300)],
+            "in Backrest's queue a backup of plan 'db' is due",
+        ),
     ],
 )
 def test_work_starts_the_looks_anew(
     watch: IdleWatch,
     clock: Clock,
     processes: Sequence[Process],
-    operations: Sequence[Operation] | None,
+    operations: Sequence[Operation],
     reason: str,
 ) -> None:
-    watch.look(RUNNING, IMAGE, {})
+    watch.look(RUNNING, IMAGE, {}, ())
     clock.seconds = 5
     assert watch.look(RUNNING, processes, {}, operations).reason == reason
     clock.seconds = 10
-    assert watch.look(RUNNING, IMAGE, {}).reason == "a second look is due"
+    assert watch.look(RUNNING, IMAGE, {}, ()).reason == "a second look is due"
     clock.seconds = 12
-    assert watch.look(RUNNING, IMAGE, {}).idle
+    assert watch.look(RUNNING, IMAGE, {}, ()).idle
+
+
+def test_what_a_hook_has_stopped_is_waited_for(watch: IdleWatch, clock: Clock) -> None:
+    watch.look(RUNNING, IMAGE, {}, ())
+    clock.seconds = 5
+    state = watch.look(RUNNING, IMAGE, {}, (), ["db", "service=web"])
+    assert state.reason == "a hook has stopped db, service=web, which is not started yet"
 
 
 def test_a_restart_in_between_starts_the_looks_anew(watch: IdleWatch, clock: Clock) -> None:
-    watch.look(RUNNING, IMAGE, {})
+    watch.look(RUNNING, IMAGE, {}, ())
     clock.seconds = 5
-    assert not watch.look(replace(RUNNING, started_at="2026-11-22T01:00:03Z"), IMAGE, {}).idle
+    assert not watch.look(replace(RUNNING, started_at="2026-11-22T01:00:03Z"), IMAGE, {}, ()).idle
 
 
 def idle_at(
-    clock: Clock, seconds: float, config: dict[str, Any], operations: Sequence[Operation] | None = None
+    clock: Clock, seconds: float, config: dict[str, Any], operations: Sequence[Operation] = ()
 ) -> bool:
     watch = IdleWatch(clock=clock, now=clock.now)
     clock.seconds = seconds - 2
@@ -231,6 +221,11 @@ def test_a_coming_firing_is_named_and_says_when_to_come_again(watch: IdleWatch, 
     state = watch.look(RUNNING, IMAGE, scheduled(cron="10 1 * * *"))
     assert state.reason == "the backup of plan 'p1' fires in 30 s"
     assert state.again_in == 35
+
+
+def test_a_plan_that_fires_every_minute_leaves_room(clock: Clock) -> None:
+    free = [second for second in range(120, 180) if idle_at(clock, second, scheduled(cron="* * * * *"))]
+    assert free == list(range(127, 165)), "not within 5 s after it fired and 2 of looks, nor 15 s before"
 
 
 def test_without_tz_the_local_zone_and_utc_both_count(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:

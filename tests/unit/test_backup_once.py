@@ -118,7 +118,9 @@ def test_retention_that_fails_leaves_the_others_alone(engine: FakeEngine, tmp_pa
 
     def failing(fake: FakeEngine, spec: RunSpec) -> tuple[int, list[str]]:
         if "forget" in spec.command:
-            return (1, ["Fatal: locked"]) if "/volumes/db" in spec.command else (0, ["remove 3 snapshots:"])
+            return (
+                (1, ["Fatal: locked"]) if "/volumes/shop/db" in spec.command else (0, ["remove 3 snapshots:"])
+            )
         return script(fake, spec)
 
     engine.script = failing
@@ -140,7 +142,7 @@ def test_the_whole_keep_spec_is_used(tmp_path: Path) -> None:
     engine.script = noting
     run(engine, tmp_path, kind="restic", group_by="host,paths")
     assert seen[-1].command == (
-        "forget", "--group-by", "host,paths", "--path", "/volumes/db", "--host", "host1",
+        "forget", "--group-by", "host,paths", "--path", "/volumes/shop/db", "--host", "host1",
         "--keep-last", "2", "--keep-within-daily", "7d", "--prune",
     )  # fmt: skip
 

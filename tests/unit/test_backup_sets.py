@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import posixpath
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from sidecar.backup_sets import BackupSet, BackupSets, SetRules, build, restic_root
+from sidecar.backup_sets import BackupSet, BackupSets, SetRules, build, directory
 from sidecar.backup_wishes import gather
 from sidecar.engine_types import Bind
 from sidecar.labels import LabelPolicy
@@ -21,7 +22,11 @@ ON: dict[str, Any] = {"backrest__enable": "true"}
 
 
 def sets(
-    *containers: Container, quiesced: set[str] | None = None, volumes: Any = None, **rules: Any
+    *containers: Container,
+    quiesced: set[str] | None = None,
+    volumes: Any = None,
+    include_project: bool = False,
+    **rules: Any,
 ) -> BackupSets:
     snapshot = EngineSnapshot(containers, volumes=volumes or {})
     wishes = gather(
@@ -29,7 +34,7 @@ def sets(
         quiesced or set(),
         policy=LabelPolicy(),
         plan_prefix="p_",
-        include_project=rules.get("include_project", False),
+        include_project=include_project,
         owned={},
     )
     return build(wishes.wishes, SetRules(volume_labels=wishes.volume_labels or {}, **rules))
@@ -46,34 +51,62 @@ def with_mounts(container: Container, *mounts: Mount) -> Container:
 
 def test_a_workloads_volume_at_its_own_place() -> None:
     found = only(workload("my.app-1", **ON))
-    assert found.root == "/volumes/my.app-1"  # raw, as rcb has it
-    assert found.paths == ("/volumes/my.app-1",)
-    assert found.binds == (Bind("my.app-1", "/volumes/my.app-1/data", read_only=True),)
+    assert found.root == "/volumes/shop/my.app-1"  # raw, as rcb has it
+    assert found.paths == ("/volumes/shop/my.app-1",)
+    assert found.binds == (Bind("my.app-1", "/volumes/shop/my.app-1/data", read_only=True),)
     assert found.plan_id == "p_my_app_1"
 
 
-def test_the_project_in_the_path_when_asked_for() -> None:
-    assert only(workload("db", **ON), include_project=True).root == "/volumes/shop/db"
-    assert only(workload("db", **ON), include_project=True).plan_id == "p_shop_db"
+def test_the_project_is_in_the_plans_id_when_asked_for_and_always_in_the_path() -> None:
+    for include_project, plan_id in ((False, "p_db"), (True, "p_shop_db")):
+        found = only(workload("db", **ON), include_project=include_project)
+        assert (found.root, found.plan_id) == ("/volumes/shop/db", plan_id)
 
 
-def test_two_projects_with_one_service_stay_apart() -> None:
-    two = replace(workload("db", project="other", **ON), id="db2-id")
-    found = sets(workload("db", **ON), two)
-    assert [s.root for s in found.sets] == ["/volumes/other/db", "/volumes/shop/db"]
-    assert "would share /volumes/db" in found.notes[0]
+def test_a_workload_keeps_its_place_whoever_comes_beside_it() -> None:
+    db = workload("db", **ON)
+    bare = Container("bare", "db", labels={"backrest.enable": "true"}, mounts=db.mounts)
+    alone = only(db)
+    others = [
+        replace(workload("db", project="other", **ON), id="other"),
+        replace(workload("db", project="shop2", **ON), id="shop2"),
+        bare,
+    ]
+    for number in range(1, len(others) + 1):
+        found = sets(db, *others[:number])
+        roots = [s.root for s in found.sets]
+        assert len(set(roots)) == number + 1
+        (mine,) = (s for s in found.sets if s.workload == alone.workload)
+        assert (mine.root, mine.paths) == (alone.root, alone.paths)
+    assert found.notes == ()
+
+
+NAMES = ["db", "shop", "_", "..", ".", "a b", "a_b", "a/b", "A b", "ä", "ö", ""]
+
+
+def test_no_two_workloads_share_a_place_and_none_climbs_out() -> None:
+    every = [Workload(project, service) for project in NAMES for service in NAMES if service]
+    every += [Workload("", "", name) for name in NAMES if name]
+    roots = [directory(one, "/volumes") for one in every]
+    assert len(set(roots)) == len(every)
+    for root in roots:
+        assert root.startswith("/volumes/")
+        assert posixpath.normpath(root) == root
 
 
 @pytest.mark.parametrize(
     ("workload_", "root"),
     [
-        (Workload("shop", "../../etc"), "/volumes/.._.._etc"),
-        (Workload("", "", ".."), "/volumes/__"),
-        (Workload("", "", "a b/c"), "/volumes/a_b_c"),
+        (Workload("shop", "db"), "/volumes/shop/db"),
+        (Workload("", "db"), "/volumes/_/db"),
+        (Workload("", "", "db"), "/volumes/db"),
+        (Workload("shop", "../../etc"), "/volumes/shop/.._.._etc_74ccf3"),
+        (Workload("", "", ".."), "/volumes/___5ec1f7"),
+        (Workload("", "", "a b/c"), "/volumes/a_b_c_539138"),
     ],
 )
-def test_no_name_climbs_out_of_the_directory(workload_: Workload, root: str) -> None:
-    assert restic_root(workload_, "/volumes", include_project=False) == root
+def test_names_of_places(workload_: Workload, root: str) -> None:
+    assert directory(workload_, "/volumes") == root
 
 
 def test_who_is_backed_up() -> None:
@@ -120,17 +153,22 @@ def test_includes_and_excludes_are_rewritten_below_the_root() -> None:
         Mount("volume", "/x", "/else", name="else"),
     )
     found = only(app)
-    assert found.paths == ("/volumes/app/data/db", "/volumes/app/srv")
+    assert found.paths == ("/volumes/shop/app/data/db", "/volumes/shop/app/srv")
     assert [b.source for b in found.binds] == ["app", "deep"]
-    assert found.excludes == ("/volumes/app/data/db/tmp", "*.log")
+    assert found.excludes == (
+        "/volumes/shop/app/data/db/tmp",
+        "/volumes/shop/app/data/db/**/*.log",
+        "/volumes/shop/app/srv/**/*.log",
+    )
 
 
 def test_a_path_under_no_mount_comes_from_the_host_where_that_is_allowed() -> None:
     app = workload("app", backrest__paths__include="/srv/files", **ON)
-    assert only(app).binds == (Bind("/srv/files", "/volumes/app/srv/files", read_only=True),)
+    assert only(app).binds == (Bind("/srv/files", "/volumes/shop/app/srv/files", read_only=True),)
     found = sets(app, allowed=("/data",))
     assert found.sets == ()
-    assert "--allow-path" in found.notes[0]
+    assert found.empty == ()
+    assert "--allow-path" in found.broken[0]
 
 
 def test_replicas_with_one_volume_and_with_several() -> None:
@@ -146,11 +184,11 @@ def test_replicas_with_one_volume_and_with_several() -> None:
         )
 
     assert only(replica("1", "one"), replica("2", "one")).binds == (
-        Bind("one", "/volumes/app/data", read_only=True),
+        Bind("one", "/volumes/shop/app/data", read_only=True),
     )
     assert only(replica("1", "one"), replica("2", "two")).binds == (
-        Bind("one", "/volumes/app/data", read_only=True),
-        Bind("two", "/volumes/app/replica-2/data", read_only=True),
+        Bind("one", "/volumes/shop/app/data", read_only=True),
+        Bind("two", "/volumes/shop/app/replica-2/data", read_only=True),
     )
 
 
@@ -173,8 +211,8 @@ def test_several_plans_of_one_workload() -> None:
     )
     found = sets(app).sets
     assert [(s.workload.plan, s.plan_id, s.paths) for s in found] == [
-        ("", "p_app", ("/volumes/app",)),
-        ("logs", "p_app_logs", ("/volumes/app/logs",)),
+        ("", "p_app", ("/volumes/shop/app",)),
+        ("logs", "p_app_logs", ("/volumes/shop/app/logs",)),
     ]
 
 

@@ -126,6 +126,54 @@ class TestImageLabels:
         assert sum(count for path, count in fake.asked.items() if path.startswith("/images/")) == 1
 
 
+class TestAutoRemove:
+    """The list does not tell ``--rm``; who asks for the stop/start template is looked at, once."""
+
+    TEMPLATE: ClassVar = {"backrest.enable": "true", "backrest.hooks.template": "simple-stop-start"}
+
+    def test_is_asked_for_once_and_only_where_the_template_is_wanted(
+        self, fake: FakeEngine, engine: Engine
+    ) -> None:
+        others = [container(n, Labels={"backrest.enable": "true"}) for n in (2, 3)]
+        named = container(4, Labels={"backrest.db.hooks.template": "stop-start"})
+        rows = [container(1, Labels=self.TEMPLATE), *others, named]
+        fake.containers(*rows)
+        for row, removed in ((rows[0], True), (named, False)):
+            fake.replies[f"/containers/{row['Id']}/json"] = answer({"HostConfig": {"AutoRemove": removed}})
+
+        before = engine.snapshot()
+        fake.containers(*({**row, "Status": "Up 4 minutes"} for row in rows))
+        after = engine.snapshot()
+
+        assert [one.auto_remove for one in before.containers] == [True, False, False, False]
+        assert after.containers == before.containers
+        inspects = {path: n for path, n in fake.asked.items() if path.endswith("/json") and n}
+        assert inspects.pop("/containers/json") == 2
+        assert {p: n for p, n in inspects.items() if p.startswith("/containers/")} == {
+            f"/containers/{row['Id']}/json": 1 for row in (rows[0], named)
+        }
+
+    def test_that_may_not_be_asked_for_is_a_note_and_no_flood(self, fake: FakeEngine, engine: Engine) -> None:
+        rows = [container(n, Labels=self.TEMPLATE) for n in range(1, 6)]
+        fake.containers(*rows)
+        for row in rows:
+            fake.replies[f"/containers/{row['Id']}/json"] = refusal(403)
+
+        snapshot = engine.snapshot()
+
+        assert [one.auto_remove for one in snapshot.containers] == [False] * 5
+        assert [note for note in snapshot.notes if "--rm" in note]
+        assert sum(fake.asked[f"/containers/{row['Id']}/json"] for row in rows) == 1
+
+    def test_of_a_container_that_has_gone_meanwhile_is_no_failure(
+        self, fake: FakeEngine, engine: Engine
+    ) -> None:
+        fake.containers(container(1, Labels=self.TEMPLATE))
+
+        assert engine.snapshot().containers[0].auto_remove is False
+        assert engine.snapshot().notes == ()
+
+
 class TestSwarm:
     TASK: ClassVar = {"com.docker.swarm.service.name": "shop_db", "backrest.keep": "daily=3"}
     MANAGER: ClassVar = {

@@ -89,6 +89,31 @@ class TestOperations:
         assert engine.wait("web", timeout=0.1) is None
         assert engine.wait("web", timeout=5) == 3
 
+    def test_a_wait_that_runs_out_forgets_nothing_of_the_engine(
+        self, fake: FakeEngine, engine: Engine
+    ) -> None:
+        fake.replies["/containers/web/wait"] = replies(lambda talk: talk.hang(), lambda talk: talk.hang())
+        fake.replies["/containers/web/json"] = answer(self.INSPECT)
+        engine.snapshot()
+        known = [fake.asked[path] for path in ("/version", "/info", "/volumes")]
+
+        assert engine.wait("web", timeout=0.1) is None
+        engine.snapshot()
+
+        assert [fake.asked[path] for path in ("/version", "/info", "/volumes")] == known
+
+    def test_an_engine_that_hangs_during_a_wait_is_asked_anew(self, fake: FakeEngine, engine: Engine) -> None:
+        fake.replies["/containers/web/wait"] = lambda talk: talk.hang()
+        fake.replies["/containers/web/json"] = lambda talk: talk.hang()
+        engine.snapshot()
+
+        with pytest.raises(EngineError) as caught:
+            engine.wait("web", timeout=0.1)
+
+        assert caught.value.kind == "timeout"
+        engine.snapshot()
+        assert fake.asked["/info"] == 2
+
     def test_top_reads_any_columns(self, fake: FakeEngine, engine: Engine) -> None:
         docker = {
             "Titles": ["UID", "PID", "PPID", "C", "CMD"],

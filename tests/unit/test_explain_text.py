@@ -28,6 +28,7 @@ def plan(name: str, state: str = "up to date") -> PlanView:
         retention="7 daily",
         paths=(LONG,),
         excludes=(),
+        without=(),
         hooks=(),
         in_config=state,
         sources={},
@@ -103,3 +104,11 @@ def test_without_a_config_nobody_is_told_to_add_a_repo(
     assert "its repo is not known" in said
     assert "add one in Backrest" not in said
     assert not list(tmp_path.iterdir())
+
+
+def test_a_hook_says_what_its_failure_does(capsys: pytest.CaptureFixture[str]) -> None:
+    """The recorded engine has a stack with a dump before the backup."""
+    assert run(["explain", "--replay", REPLAY, "--config", SAMPLE, "--json"]) == CHANGED
+    hooks = re.findall(r'"start[^"]*"', capsys.readouterr().out)
+    assert '"start (on error: fatal)"' in hooks
+    assert '"start"' not in hooks

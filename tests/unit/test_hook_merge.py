@@ -8,6 +8,7 @@ import pytest
 
 from sidecar.backrest_plan import SNAPSHOT_END, SNAPSHOT_START
 from sidecar.hook_merge import stopped_containers
+from sidecar.hooks import FATAL
 from tests.unit.merge_rig import (
     codes,
     command,
@@ -124,7 +125,7 @@ def test_hooks_of_the_go_tool_are_replaced() -> None:
 def test_only_exactly_what_the_go_tool_writes_is_its_hook(other: dict[str, Any]) -> None:
     wanted = wish("a", hooks=stop_start("web"), go_hooks=("docker stop web", "docker start web"))
     merged = put(config({"id": "a", "hooks": [other]}), wishes(wanted))
-    assert plan_of(merged.data, "a")["hooks"][2] is other
+    assert any(hook is other for hook in plan_of(merged.data, "a")["hooks"])
     assert codes(merged) == ["stopped-twice"]
     assert '"web"' in merged.findings[0].message
 
@@ -193,3 +194,100 @@ def test_two_equal_label_commands_stay_two() -> None:
 )
 def test_stopped_containers(text: str, names: set[str]) -> None:
     assert stopped_containers(text) == names
+
+
+class TestErrors:
+    """Hooks of ours that failed without a word fail the backup now, and that is said once."""
+
+    def test_hooks_that_we_wrote_before_are_replaced_and_said(self) -> None:
+        former = wish("a", hooks=(command("dump"), command("sync", SNAPSHOT_END)))
+        first = put(config(), wishes(former))
+        now = wishes(wish("a", hooks=(command("dump", on_error=FATAL), command("sync", SNAPSHOT_END))))
+        merged = put(first.data, now, first.owners)
+        assert plan_of(merged.data, "a")["hooks"] == [
+            hook("dump", onError=FATAL),
+            hook("sync", SNAPSHOT_END),
+        ]
+        assert merged.reverted == ()
+        (finding,) = merged.findings
+        assert (finding.code, finding.label) == ("hooks-fail-backup", "backrest.hooks.on-error")
+        assert 'plan "a"' in finding.message
+        again = put(merged.data, now, merged.owners)
+        assert (again.changed, again.findings) == (False, ())
+
+    @pytest.mark.parametrize("standing", [hook("dump"), hook("dump", onError="ON_ERROR_IGNORE")])
+    def test_those_of_the_go_tool_too(self, standing: dict[str, Any]) -> None:
+        wanted = wish("a", hooks=(command("dump", on_error=FATAL),), go_hooks=("dump",))
+        merged = put(config({"id": "a", "hooks": [standing]}), wishes(wanted))
+        assert plan_of(merged.data, "a")["hooks"] == [hook("dump", onError=FATAL)]
+        assert codes(merged) == ["hooks-fail-backup"]
+
+    def test_the_stop_template_that_cancelled(self) -> None:
+        stop = hook(": backrest-sidecar v1 stop\nold", onError="ON_ERROR_CANCEL")
+        merged = put(config({"id": "a", "hooks": [stop]}), wishes(wish("a", hooks=stop_start("web"))))
+        assert plan_of(merged.data, "a")["hooks"][1]["onError"] == FATAL
+        assert codes(merged) == ["hooks-fail-backup"]
+
+    def test_who_asked_for_it_by_label_is_told_nothing(self) -> None:
+        first = put(config(), wishes(wish("a", hooks=(command("dump"),))))
+        wanted = wish("a", hooks=(command("dump", on_error=FATAL),))
+        wanted.sources["on_error"] = "backrest.hooks.on-error"  # type: ignore[index]
+        merged = put(first.data, wishes(wanted), first.owners)
+        assert plan_of(merged.data, "a")["hooks"] == [hook("dump", onError=FATAL)]
+        assert merged.findings == ()
+
+    @pytest.mark.parametrize("former", ["", "ON_ERROR_CANCEL"])
+    def test_a_new_hook_beside_one_of_the_same_words_at_the_end_is_no_news(self, former: str) -> None:
+        first = put(config(), wishes(wish("a", hooks=(command("sync", SNAPSHOT_END, on_error=former),))))
+        both = (command("sync", on_error=FATAL), command("sync", SNAPSHOT_END, on_error=former))
+        assert codes(put(first.data, wishes(wish("a", hooks=both)), first.owners)) == []
+
+    def test_a_script_that_only_says_it_otherwise_is_no_news(self) -> None:
+        stop = hook(": backrest-sidecar v1 stop\nold", onError=FATAL)
+        merged = put(config({"id": "a", "hooks": [stop]}), wishes(wish("a", hooks=stop_start("web"))))
+        assert (merged.changed, codes(merged)) == (True, [])
+
+
+class TestOrder:
+    """Up to v1.11 Backrest runs no hook after a start hook that halts: what we had stopped would stay down."""
+
+    def test_the_stop_hook_comes_behind_what_may_halt_the_backup(self) -> None:
+        free, halts, end = hook("free"), hook("disk", onError="ON_ERROR_CANCEL"), hook("tell", SNAPSHOT_END)
+        stands = config({"id": "a", "hooks": [SLACK, free, halts, end, free]})
+        wanted = wishes(wish("a", hooks=stop_start("web")))
+        merged = put(stands, wanted)
+        assert commands(merged.data) == [
+            ": backrest-sidecar v1 start",
+            "actionSlack",
+            "free",
+            "disk",
+            ": backrest-sidecar v1 stop",
+            "tell",
+            "free",
+        ]
+        again = put(merged.data, wanted, merged.owners)
+        assert (again.changed, again.reverted) == (False, ())
+
+    @pytest.mark.parametrize(
+        "other",
+        [
+            hook("x", SNAPSHOT_END, onError="ON_ERROR_FATAL"),
+            hook("x", onError="ON_ERROR_IGNORE"),
+            SLACK,
+        ],
+    )
+    def test_what_cannot_halt_it_before_the_backup_stays_behind(self, other: dict[str, Any]) -> None:
+        merged = put(config({"id": "a", "hooks": [other]}), wishes(wish("a", hooks=stop_start("web"))))
+        assert plan_of(merged.data, "a")["hooks"][2] is other
+
+    def test_one_added_later_behind_ours_is_no_edit_of_ours(self) -> None:
+        wanted = wishes(wish("a", hooks=stop_start("web")))
+        first = put(config(), wanted)
+        start, stop = plan_of(first.data, "a")["hooks"]
+        halts = hook("disk", onError="ON_ERROR_RETRY_1MINUTE")
+        merged = put(edit(first.data, "a", hooks=[start, stop, halts]), wanted, first.owners)
+        assert plan_of(merged.data, "a")["hooks"] == [start, halts, stop]
+        assert merged.reverted == ()
+        moved = put(edit(merged.data, "a", hooks=[halts, start, stop]), wanted, merged.owners)
+        assert plan_of(moved.data, "a")["hooks"] == [start, halts, stop]
+        assert [r.what for r in moved.reverted] == ["edited"]

@@ -51,6 +51,7 @@ def test_every_label_reaches_its_field() -> None:
             "backrest.snapshot-start": "docker pause $SELF",
             "backrest.snapshot-end": "docker unpause $SELF,true",
             "backrest.hooks.template": "simple-stop-start",
+            "backrest.hooks.on-error": "Retry-10m",
         }
     )
     assert plan.model_dump(exclude={"keep", "sources"}) == {
@@ -62,6 +63,7 @@ def test_every_label_reaches_its_field() -> None:
         "start_commands": ("docker pause $SELF",),
         "end_commands": ("docker unpause $SELF", "true"),
         "template": False,
+        "on_error": "retry-10m",
     }
     assert plan.keep == Keep.parse("daily=7")
     assert plan.sources["include"] == "backrest.paths.include"

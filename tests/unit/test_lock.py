@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -118,6 +119,41 @@ def test_a_symlink_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / ".backrest-sidecar.lock").symlink_to("/etc/passwd")
     with pytest.raises(LockError):
         ConfigLock(tmp_path).__enter__()
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC, errno.EDQUOT])
+def test_a_lock_that_the_system_refuses_is_not_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(_fd: int, _how: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("sidecar.lock.fcntl.flock", refuse)
+    before = sorted(os.listdir("/proc/self/fd"))  # noqa: PTH208 - the listing's own descriptor is then closed
+    with pytest.raises(LockError, match=os.strerror(number)):
+        ConfigLock(tmp_path).__enter__()
+    assert sorted(os.listdir("/proc/self/fd")) == before  # noqa: PTH208 - the same
+
+
+def test_a_lock_file_that_cannot_be_looked_at_is_not_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_lock: ConfigLock, _fd: int) -> bool:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(ConfigLock, "_is_current", refuse)
+    with pytest.raises(LockError, match=os.strerror(errno.EIO)):
+        ConfigLock(tmp_path).__enter__()
+
+
+def test_a_full_disk_does_not_take_the_lock_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_fd: int, _data: bytes, _at: int) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("sidecar.lock.os.pwrite", full)
+    waits = Waits(stop_after=1)
+    with ConfigLock(tmp_path), pytest.raises(LockTimeout), ConfigLock(tmp_path, wait=waits):
+        pytest.fail("two at once")
 
 
 def test_no_descriptor_leaks(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from sidecar import oneshot, wiring
 from sidecar.cli import run
 from sidecar.engine import Engine
 from sidecar.engine_errors import EngineError
+from sidecar.engine_types import ContainerState
 from sidecar.model import Container, EngineSnapshot
 from tests.unit.builders import container
 from tests.unit.machine_rig import SlowBackrest
@@ -329,3 +330,82 @@ def test_a_good_file_of_50_mb_is_carried_whole(tmp_path: Path, capsys: pytest.Ca
     assert after["plans"][0] == CONFIG["plans"][0]
     assert len(after["plans"]) > 1
     capsys.readouterr()
+
+
+def down_with_a_marker(rig: Rig, name: str = "db") -> list[str]:
+    """Have a container down that a stop hook marked; return the list of what is started."""
+    markers = rig.path.parent / ".backrest-sidecar" / "stopped"
+    markers.mkdir(parents=True, exist_ok=True)
+    (markers / name).touch()
+    started: list[str] = []
+    find, start = rig.engine.find, rig.engine.start
+
+    def find_it(wanted: str, /) -> ContainerState | None:
+        return ContainerState(name, name, status="exited", running=False) if wanted == name else find(wanted)
+
+    def start_it(container_id: str, /) -> Any:
+        return started.append(container_id) if container_id == name else start(container_id)
+
+    rig.engine.find, rig.engine.start = find_it, start_it  # type: ignore[method-assign]
+    return started
+
+
+def test_what_a_stop_hook_left_down_is_started(rig: Rig) -> None:
+    rig.apply()
+    started = down_with_a_marker(rig)
+    assert rig.apply() == 0
+    assert started == ["db"]
+    assert [event["container"] for event in rig.said("hooks.started")] == ["db"]
+    assert rig.apply() == 2
+
+
+def test_what_a_stop_hook_left_down_stays_while_backrest_works(rig: Rig) -> None:
+    rig.apply()
+    started = down_with_a_marker(rig)
+    rig.backrest.busy = ["restic"]
+    assert rig.apply() == 2
+    assert started == []
+    assert [event["containers"] for event in rig.said("hooks.not_started")] == [["db"]]
+
+
+def test_a_dry_run_starts_nothing(rig: Rig) -> None:
+    started = down_with_a_marker(rig)
+    assert rig.apply("--dry-run") == 2
+    assert started == []
+
+
+def test_what_cannot_be_started_is_3(rig: Rig) -> None:
+    rig.apply()
+    down_with_a_marker(rig)
+
+    def refuse(container_id: str, /) -> Any:
+        raise EngineError("protocol", "port is taken")
+
+    rig.engine.start = refuse  # type: ignore[method-assign]
+    assert rig.apply() == 3
+    assert [event["reason"] for event in rig.said("hooks.start_failed")] == ["port is taken"]
+
+
+def test_hooks_that_fail_the_backup_from_now_on_are_said_once_and_in_a_dry_run(rig: Rig) -> None:
+    rig.engine.there = (container("web", {"snapshot-start": "dump"}),)
+    start = {"conditions": ["CONDITION_SNAPSHOT_START"], "actionCommand": {"command": "dump"}}
+    former = {
+        "id": WEB,
+        "repo": "main",
+        "paths": ["/var/lib/docker/volumes/web_data/_data"],
+        "hooks": [start],
+    }
+    rig.backrest.cache = orjson.dumps({**CONFIG, "plans": [*CONFIG["plans"], former]})
+    rig.path.write_bytes(rig.backrest.cache)
+
+    def warned() -> list[str]:
+        return [event["code"] for event in rig.said("plan.warning")]
+
+    assert rig.apply("--dry-run") == 2
+    assert warned() == ["hooks-fail-backup"]
+    assert rig.apply() == 0
+    assert warned() == ["hooks-fail-backup"]
+    (plan,) = [plan for plan in orjson.loads(rig.path.read_bytes())["plans"] if plan["id"] == WEB]
+    assert plan["hooks"] == [{**start, "onError": "ON_ERROR_FATAL"}]
+    assert rig.apply() == 2
+    assert warned() == []

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from sidecar.keep_spec import COUNTS, WITHINS
-from sidecar.retention import Keep
+from sidecar.retention import Keep, most_generous
 
 
 @pytest.mark.parametrize(
@@ -110,6 +112,43 @@ COUNT_PARTS = st.dictionaries(st.sampled_from(COUNTS), st.integers(0, 400), max_
 WITHIN_PARTS = st.dictionaries(
     st.sampled_from(WITHINS), st.from_regex(r"([1-9][0-9]?[ymdh]){1,3}", fullmatch=True)
 )
+
+
+SPECS = st.one_of(
+    st.sampled_from(["all", "none"]),
+    st.builds(
+        lambda counts, withins: ",".join(f"{key}={value}" for key, value in {**counts, **withins}.items()),
+        st.dictionaries(st.sampled_from(COUNTS), st.integers(1, 99), min_size=1),
+        st.dictionaries(st.sampled_from(WITHINS), st.sampled_from(["1y", "500d", "1y6m", "2d12h", "9h"])),
+    ),
+)
+HOURS = {"y": 8766, "m": 730, "d": 24, "h": 1}
+
+
+def hours(span: str) -> int:
+    return sum(int(number) * HOURS[unit] for number, unit in re.findall(r"(\d+)([ymdh])", span))
+
+
+@given(st.lists(SPECS, max_size=4))
+def test_the_most_generous_of_several_keeps_whatever_one_of_them_keeps(specs: list[str]) -> None:
+    keeps = [Keep.parse(spec) for spec in specs]
+    together = most_generous(keeps)
+    if not together.forget_flags():
+        return
+    assert all(keep.forget_flags() for keep in keeps)  # one that forgets nothing is not outvoted
+    for keep in keeps:
+        for key, count in keep.counts:
+            assert dict(together.counts)[key] >= count
+        for key, span in keep.withins:
+            assert hours(dict(together.withins)[key]) >= hours(span)
+    assert {key for key, _ in together.counts} <= {key for keep in keeps for key, _ in keep.counts}
+    Keep.parse(",".join(f"{key}={value}" for key, value in (*together.counts, *together.withins)))
+
+
+def test_the_most_generous_of_none_forgets_nothing() -> None:
+    assert most_generous(()).forget_flags() == ()
+    assert most_generous([Keep.parse("last=1"), Keep.parse("all")]).forget_flags() == ()
+    assert most_generous([Keep.parse("last=1"), Keep.parse("last=3,daily=2")]) == Keep.parse("last=3,daily=2")
 
 
 @given(COUNT_PARTS, WITHIN_PARTS)

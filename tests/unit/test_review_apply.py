@@ -23,6 +23,7 @@ from sidecar.settings import resolve
 from sidecar.state import StoppedBackrest
 from sidecar.store_errors import NotWritable
 from sidecar.undo_command import _put_back
+from sidecar.validation import Fault
 from sidecar.wiring import Writing
 from tests.unit.builders import container
 from tests.unit.stage import CONFIG, Stage
@@ -195,6 +196,17 @@ def test_a_blocked_plan_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
     assert caplog.text.count("plan.blocked") == 1
 
 
+def test_each_fault_at_one_place_is_said_and_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    announcer = Announcer()
+    first, second, third = (Fault("plan x", text, plan_id="x") for text in ("no repo", "no path", "bad cron"))
+    for faults in ((first, second), (second, first), (second, third)):
+        announcer.merged(Merge(data={}, owners={}, preexisting=faults))
+    said = [
+        record.__dict__["fields"]["reason"] for record in caplog.records if record.message == "config.fault"
+    ]
+    assert said == ["no repo", "no path", "bad cron"]
+
+
 def test_a_config_without_repos_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
     announcer = Announcer()
     for _ in range(2):
@@ -209,7 +221,7 @@ def another(stage: Stage, *, wait: Callable[[float], bool] | None = lambda _: Tr
         stage.settings,
         file,
         stage.backrest,
-        api=None,
+        link=None,
         clock=stage.clock,
         now=stage.clock.wall,
         cut_off=lambda: None,

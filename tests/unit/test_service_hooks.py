@@ -117,9 +117,16 @@ def test_what_somebody_scaled_up_in_between_stays_so(host: Host) -> None:
     assert not host.marker.exists()
 
 
-def test_a_service_that_is_gone_does_not_cancel_the_backup(host: Host) -> None:
-    assert host.stop() == 0
+def test_a_service_that_is_gone_fails_the_backup(host: Host) -> None:
+    assert host.stop() != 0
     assert not host.marker.exists()
+
+
+def test_what_fails_midway_is_scaled_back(host: Host) -> None:
+    host.replicas("3")
+    host.has("ps-fails")
+    assert host.stop() != 0
+    assert (host.now(), host.marker.exists()) == ("3", False)
 
 
 @pytest.mark.parametrize("trouble", ["worker", "ps-fails", "scale-fails", "down"])

@@ -47,7 +47,7 @@ def test_it_is_down_while_it_is_backed_up_and_has_its_replicas_again(tmp_path: P
     during: list[dict[str, int]] = []
 
     def look(engine: FakeEngine, spec: Any) -> tuple[int, list[str]]:
-        if "backup" in spec.command and "/volumes/web" in spec.command:
+        if "backup" in spec.command and "/volumes/shop/web" in spec.command:
             during.append(running(engine))
         return script(engine, spec)
 
@@ -110,7 +110,7 @@ def test_what_somebody_scaled_in_between_stays_so(tmp_path: Path) -> None:
     engine = world()
 
     def look(engine: FakeEngine, spec: Any) -> tuple[int, list[str]]:
-        if "/volumes/web" in spec.command:
+        if "/volumes/shop/web" in spec.command:
             engine.swarm.scale("shop_web", 5)
         return script(engine, spec)
 
