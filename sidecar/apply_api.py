@@ -28,8 +28,8 @@ from sidecar.state import expecting
 
 ATTEMPTS = 5
 """Saves that somebody else's save beats, one after the other, before it is given up for this time."""
-REPO_ATTEMPTS = 20
-"""The same for a save that puts back what ours undid: nobody waits with it."""
+REPO_ATTEMPTS, REPO_SECONDS = 20, 60.0
+"""The same for a save that puts back what ours undid, all in one step; and the seconds after which none begins."""
 SAVES_AGAIN = 2
 """Saves more, for plans that Backrest has not scheduled."""
 TAKES_UP = 10.0
@@ -266,7 +266,10 @@ class ApiApply:
         advice = (
             "look at these repos in Backrest, and add or edit them again where they are not as you left them"
         )
+        ends = self._clock() + REPO_SECONDS
         for _ in range(REPO_ATTEMPTS):
+            if self._clock() > ends:
+                break
             config = api.get_config()
             try:
                 saved, undone = self._send(api, config, edits.applied(config))
