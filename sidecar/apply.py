@@ -156,7 +156,8 @@ class Applier:
         if not self._settings.apply:
             self._write_only()
             return
-        yield from self._first_look()
+        if self._link is not None:
+            yield from self._link.first_look(self._clock, FIRST_LOOK if self._patient else 0.0)
         wish = self._wanted()
         merge = self._file.preview(wish)
         self._announcer.merged(merge)
@@ -177,19 +178,6 @@ class Applier:
             )
         else:
             yield from self._apply_by_restart()
-
-    def _first_look(self) -> Iterator[float]:
-        """Find out whether ``--backrest-url`` answers, and say so; as long as it does not, anew at each pass.
-
-        A daemon may be up before Backrest is: it gives it a moment, once, before it says that nobody answers.
-        """
-        link = self._link
-        if link is None or link.usable:
-            return
-        until = self._clock() + (FIRST_LOOK if self._patient and link.answered is None else 0.0)
-        while self._clock() < until and not link.api().answers():
-            yield min(until, self._clock() + 2.0)
-        link.look()
 
     def _dry_run(self, wish: PlansRendered) -> None:
         merge = self._file.preview(wish)
@@ -280,20 +268,11 @@ class Applier:
                 self._finish(live.wish, merge, changed=False)
             return
         self._announcer.written(live.merge)
-        owed = ""
-        if live.unscheduled:
-            owed = (
-                f"Backrest has not scheduled {', '.join(live.unscheduled)}, though it has them in its config"
-            )
-            log.error(
-                "backrest.not_scheduled",
-                plans=live.unscheduled,
-                reason=owed,
-                advice="restart Backrest, or save something in its web page, and look into its log",
-            )
-        elif live.changed:
+        if live.changed and not live.unscheduled:
             log.info("backrest.applied", by="api", plans=[change.plan_id for change in live.merge.changes])
-        self._finish(live.wish, live.merge, changed=live.changed, restarted=live.changed, owed=owed)
+        self._finish(
+            live.wish, live.merge, changed=live.changed, restarted=live.changed, owed=live.unscheduled
+        )
 
     def _needed(self) -> bool:
         return self._file.preview(self._wanted()).changed or self._owes()

@@ -28,8 +28,8 @@ from sidecar.state import expecting
 
 ATTEMPTS = 5
 """Saves that somebody else's save beats, one after the other, before it is given up for this time."""
-REPO_ATTEMPTS = 20
-"""The same for a save that puts back what ours undid: nobody waits with it."""
+REPO_ATTEMPTS, REPO_SECONDS = 20, 60.0
+"""The same for a save that puts back what ours undid, all in one step; and the seconds after which none begins."""
 SAVES_AGAIN = 2
 """Saves more, for plans that Backrest has not scheduled."""
 TAKES_UP = 10.0
@@ -53,13 +53,13 @@ class Live:
         wish: The rendering that was served.
         merge: Its merge into Backrest's config; None when there was nothing left to do.
         changed: Whether something was saved.
-        unscheduled: Ids of enabled plans that Backrest will not run by itself.
+        unscheduled: Which enabled plans Backrest will not run by itself, as one clause; empty when there are none.
     """
 
     wish: PlansRendered
     merge: Merge | None
     changed: bool = False
-    unscheduled: tuple[str, ...] = ()
+    unscheduled: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +152,7 @@ class ApiApply:
                 return Live(wish, done.merge, changed)
             missing = yield from self._unscheduled(done)
             if not (missing or done.mended) or again == SAVES_AGAIN:
-                return Live(wish, done.merge, changed, missing)
+                return Live(wish, done.merge, changed, _say_unscheduled(missing))
             again += 1
             if missing:
                 log.warn(
@@ -266,7 +266,10 @@ class ApiApply:
         advice = (
             "look at these repos in Backrest, and add or edit them again where they are not as you left them"
         )
+        ends = self._clock() + REPO_SECONDS
         for _ in range(REPO_ATTEMPTS):
+            if self._clock() > ends:
+                break
             config = api.get_config()
             try:
                 saved, undone = self._send(api, config, edits.applied(config))
@@ -313,6 +316,15 @@ class ApiApply:
                 advice="give them a cron schedule, or the clock Last Run Time",
             )
         self._intervals = intervals
+
+
+def _say_unscheduled(plans: tuple[str, ...]) -> str:
+    if not plans:
+        return ""
+    reason = f"Backrest has not scheduled {', '.join(plans)}, though its config has them"
+    advice = "restart Backrest, or save something in its web page, and look into its log"
+    log.error("backrest.not_scheduled", plans=plans, reason=reason, advice=advice)
+    return reason
 
 
 def _listed(api: BackrestApi, config: Config) -> tuple[Operation, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from sidecar.backrest_api import ApiDenied, BackrestApi, BackrestApiError, Operation
 from sidecar.log import get_logger
@@ -51,6 +51,25 @@ class BackrestLink:
         else:
             self._note(None)
         return self.usable
+
+    def first_look(self, clock: Callable[[], float], moment: float) -> Iterator[float]:
+        """Find out whether it answers, and say so; as long as it cannot be used, anew at each call.
+
+        A daemon may be up before Backrest is: it gives it a moment, once, before it says that nobody answers.
+
+        Args:
+            clock: Monotonic seconds.
+            moment: So many seconds.
+
+        Yields:
+            The monotonic time of the next look.
+        """
+        if self.usable:
+            return
+        until = clock() + (moment if self._answered is None else 0.0)
+        while clock() < until and not self.api().answers():
+            yield min(until, clock() + 2.0)
+        self.look()
 
     def operations(self) -> tuple[Operation, ...] | None:
         """Return what the API lists, or None where it does not answer."""

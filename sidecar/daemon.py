@@ -34,8 +34,9 @@ from workers.renderer import Renderer
 
 STOP_SLACK = 30.0
 """Seconds that a stop, a write and a start of Backrest may take beyond ``--restart-timeout``."""
-API_SLACK = 210.0
-"""Seconds that an apply through a slow API may take: a few calls of 10 s, again after each conflict."""
+API_SLACK = 300.0
+"""Seconds that a step through a slow API may take: a save and putting right what it undid, and asking for a few
+backups, with calls of 10 s at most."""
 ROOT_WAIT = 30.0
 """Seconds for which the watch of files waits for an engine to say where its root is."""
 

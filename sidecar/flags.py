@@ -133,7 +133,7 @@ FLAGS: tuple[Flag, ...] = (
     switch(
         "apply-force",
         DAEMON,
-        "past --apply-max-wait, restart Backrest although it is busy",
+        "past --apply-max-wait, apply although Backrest is busy; what that costs is run afterwards",
         "BACKREST_SIDECAR_APPLY_FORCE",
     ),
     Flag("backrest-url", None, ALL, "Backrest's address, http://backrest:9898", "BACKREST_URL", values.url),
