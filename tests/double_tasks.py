@@ -109,6 +109,7 @@ class Tasks:
     Attributes:
         seconds: How long a backup takes.
         fail: Whether it fails.
+        tells_start_errors: Whether a START hook that halts fires the ERROR hooks.
     """
 
     def __init__(self, oplog: Oplog, data_dir: Path, log: Callable[..., None]) -> None:
@@ -120,6 +121,7 @@ class Tasks:
         self._restic = data_dir / "restic"
         self.seconds = 0.0
         self.fail = False
+        self.tells_start_errors = True
         if not self._restic.is_symlink():
             self._restic.symlink_to(sys.executable)
 
@@ -133,7 +135,8 @@ class Tasks:
                 self._hooks(repo, plan, operation, ["CONDITION_SNAPSHOT_START"])
             except Halted as halted:
                 status = "STATUS_USER_CANCELLED" if str(halted) == "ON_ERROR_CANCEL" else "STATUS_ERROR"
-                self._quietly(repo, plan, operation, ["CONDITION_ANY_ERROR", "CONDITION_SNAPSHOT_ERROR"])
+                if self.tells_start_errors:
+                    self._quietly(repo, plan, operation, ["CONDITION_ANY_ERROR", "CONDITION_SNAPSHOT_ERROR"])
                 self._oplog.end(operation, status, "snapshot start hook failed")
                 return "snapshot start hook: failed"
             failed = self._restic_runs()
