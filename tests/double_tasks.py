@@ -135,8 +135,7 @@ class Tasks:
                 self._hooks(repo, plan, operation, ["CONDITION_SNAPSHOT_START"])
             except Halted as halted:
                 status = "STATUS_USER_CANCELLED" if str(halted) == "ON_ERROR_CANCEL" else "STATUS_ERROR"
-                if self.tells_start_errors:
-                    self._quietly(repo, plan, operation, ["CONDITION_ANY_ERROR", "CONDITION_SNAPSHOT_ERROR"])
+                self._quietly(repo, plan, operation, ["CONDITION_ANY_ERROR", "CONDITION_SNAPSHOT_ERROR"])
                 self._oplog.end(operation, status, "snapshot start hook failed")
                 return "snapshot start hook: failed"
             failed = self._restic_runs()
@@ -178,6 +177,8 @@ class Tasks:
         return ended != 0 or self.fail
 
     def _quietly(self, repo: Json, plan: Json, parent: Json, events: list[str]) -> None:
+        if not self.tells_start_errors and "CONDITION_SNAPSHOT_END" not in events:
+            return
         try:
             self._hooks(repo, plan, parent, events)
         except Halted:
