@@ -35,6 +35,7 @@ class Announcer:
         self._faults: frozenset[str] = frozenset()
         self._blocked: frozenset[Blocked] = frozenset()
         self._notes: frozenset[str] = frozenset()
+        self._paths_note = ""
         self._trouble = ""
         self._usable = False
         self._repo: tuple[str, str] | None = None
@@ -57,6 +58,12 @@ class Announcer:
             if note not in self._notes:
                 log.warn("engine.limited", reason=note)
         self._notes = notes
+
+    def paths_unknown(self, note: str) -> None:
+        """Paths could not be looked up where Backrest would read them, and why; empty when they could."""
+        if note and note != self._paths_note:
+            log.warn("engine.limited", reason=note)
+        self._paths_note = note
 
     def config_unusable(self, error: Exception) -> None:
         """There is no config.json to work with."""
@@ -143,6 +150,13 @@ class Announcer:
                     old=change.before.get("paths"),
                     new=change.after.get("paths"),
                 )
+            if "excludes" in change.fields and change.before is not None and change.after is not None:
+                log.info(
+                    "plan.excludes_changed",
+                    plan=change.plan_id,
+                    old=change.before.get("excludes", []),
+                    new=change.after.get("excludes", []),
+                )
 
     def would_write(self, before: dict[str, Any], merge: Merge, *, text: bool) -> None:
         """A dry run: show what a write would change, plan by plan, without secrets.
@@ -178,17 +192,18 @@ class Announcer:
 
 
 _PAST = {"adopted": "taken_over"}
+_ACTIONS = {"successor": "plan.successor"}
 
 
 def say_findings(findings: Iterable[Finding]) -> None:
-    """Log findings: skips as ``plan.skipped``, the rest as ``plan.warning``."""
+    """Log findings: skips as ``plan.skipped``, the rest as ``plan.warning`` or by an action of their own."""
     for finding in findings:
         fields: dict[str, Any] = {
             name: value
             for name in ("container", "label", "value", "hint")
             if (value := getattr(finding, name))
         }
-        action = "plan.skipped" if finding.skips else "plan.warning"
+        action = _ACTIONS.get(finding.code) or ("plan.skipped" if finding.skips else "plan.warning")
         log.warn(action, code=finding.code, reason=finding.message, **fields)
 
 

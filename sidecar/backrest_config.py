@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import json
+import posixpath
 import re
 from collections.abc import Mapping
 from typing import Any, NoReturn
@@ -100,7 +101,21 @@ def view(data: Mapping[str, Any]) -> ConfigView:
         plans=tuple(
             PlanFacts(p.get("id") or "", _text(p.get("repo")), _texts(p.get("paths"))) for p in plans
         ),
+        local_repos=tuple(
+            (repo["id"], path)
+            for repo in data.get("repos") or ()
+            if isinstance(repo.get("id"), str) and (path := local_directory(_text(repo.get("uri"))))
+        ),
     )
+
+
+def local_directory(uri: str) -> str:
+    """Return the directory of a repository that restic keeps in one; empty for any other, and for a relative one.
+
+    restic takes ``local:`` and a bare path for it (restic: internal/backend/location/location.go, Parse).
+    """
+    path = uri.strip().removeprefix("local:")
+    return posixpath.normpath(path) if path.startswith("/") and "$" not in path else ""
 
 
 def _text(value: object) -> str:

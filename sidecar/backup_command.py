@@ -18,6 +18,7 @@ from sidecar.config_file import ConfigFile
 from sidecar.engine import Engine
 from sidecar.failures import FAILURES, told
 from sidecar.log import flush, get_logger
+from sidecar.rendering import origins_of
 from sidecar.settings import Settings
 from sidecar.supervisor import Supervisor, diagnose
 from sidecar.wiring import writing
@@ -123,6 +124,7 @@ def _options(settings: Settings) -> BackupOptions:
         exclude_bind_mounts=settings.exclude_bind_mounts,
         plan_id_prefix=settings.plan_id_prefix,
         plan_owners={plan_id: owner.workload for plan_id, owner in owners.items()},
+        plan_origins=origins_of(owners),
         policy=settings.label_policy,
         allow_path=settings.allow_path,
         dry_run=settings.dry_run,

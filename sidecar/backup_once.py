@@ -183,6 +183,7 @@ class _Run:
             plan_prefix=self._options.plan_id_prefix,
             include_project=self._options.include_project,
             owned=self._options.plan_owners,
+            origins=self._options.plan_origins,
         )
         for note in wishes.notes:
             self._tools.log.warn("label.note", reason=note)

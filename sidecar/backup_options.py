@@ -40,6 +40,7 @@ class BackupOptions:
         exclude_bind_mounts: ``--exclude-bind-mounts``.
         plan_id_prefix: ``--plan-id-prefix``, for tags.
         plan_owners: Plan id → workload key, from the state.
+        plan_origins: Workload key → key of the workload whose plan it has taken over, from the state.
         policy: What labels may do.
         allow_path: ``--allow-path``.
         dry_run: Only say what would be done.
@@ -67,6 +68,7 @@ class BackupOptions:
     exclude_bind_mounts: bool = False
     plan_id_prefix: str = "backrest_sidecar_"
     plan_owners: Mapping[str, str] = field(default_factory=dict)
+    plan_origins: Mapping[str, str] = field(default_factory=dict)
     policy: LabelPolicy = field(default_factory=LabelPolicy)
     allow_path: tuple[str, ...] = ()
     dry_run: bool = False

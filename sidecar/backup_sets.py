@@ -15,10 +15,12 @@ from dataclasses import dataclass, field
 from sidecar import naming
 from sidecar.engine_types import Bind
 from sidecar.labels import PlanLabels, VolumeLabels
-from sidecar.model import COMPOSE_NUMBER, Container, Mount, printable
+from sidecar.model import COMPOSE_NUMBER, Container, Mount
 from sidecar.naming import Workload
-from sidecar.paths import PathRules, is_special, join, longest_mount, under
+from sidecar.paths import PathRules, join, under
+from sidecar.patterns import below, clean, escape, split_negation
 from sidecar.retention import Keep
+from sidecar.selection import Exclude, SelectionRules, inside_mount, select
 
 _SEGMENT = re.compile(r"[^A-Za-z0-9._-]")
 
@@ -92,14 +94,28 @@ class SetRules:
     allowed: tuple[str, ...] = ()
     volume_labels: Mapping[str, VolumeLabels] = field(default_factory=dict)
 
+    @property
+    def selection(self) -> SelectionRules:
+        """The part of it that ``selection`` needs."""
+        paths = PathRules(exclude_binds=self.exclude_binds, engine_socket=self.engine_socket)
+        return SelectionRules(paths, self.volume_labels, self.allowed)
+
 
 @dataclass(frozen=True, slots=True)
 class BackupSets:
-    """The backups, sorted by workload; notes for people; workloads that have nothing to back up."""
+    """The backups, sorted by workload.
+
+    Attributes:
+        sets: The backups.
+        notes: Oddities, one sentence each.
+        empty: Workloads that have nothing to back up.
+        broken: One sentence for each that is left out because of a wrong label.
+    """
 
     sets: tuple[BackupSet, ...] = ()
     notes: tuple[str, ...] = ()
     empty: tuple[Workload, ...] = ()
+    broken: tuple[str, ...] = ()
 
 
 def restic_root(workload: Workload, prefix: str, *, include_project: bool) -> str:
@@ -121,14 +137,16 @@ def build(wishes: Sequence[Wish], rules: SetRules) -> BackupSets:
     notes: list[str] = []
     sets: list[BackupSet] = []
     empty: list[Workload] = []
+    broken: list[str] = []
     roots = _roots(wishes, rules, notes)
     for wish in sorted(wishes, key=lambda w: w.workload):
-        found = _build(wish, roots[wish.workload.base], rules, notes)
-        if found is None:
-            empty.append(wish.workload)
-        else:
+        wrong = len(broken)
+        found = _build(wish, roots[wish.workload.base], rules, notes, broken)
+        if found is not None:
             sets.append(found)
-    return BackupSets(tuple(sets), tuple(dict.fromkeys(notes)), tuple(empty))
+        elif len(broken) == wrong:
+            empty.append(wish.workload)
+    return BackupSets(tuple(sets), tuple(dict.fromkeys(notes)), tuple(empty), tuple(dict.fromkeys(broken)))
 
 
 def _roots(wishes: Sequence[Wish], rules: SetRules, notes: list[str]) -> dict[Workload, str]:
@@ -152,99 +170,56 @@ def _roots(wishes: Sequence[Wish], rules: SetRules, notes: list[str]) -> dict[Wo
     return roots
 
 
-def _build(wish: Wish, root: str, rules: SetRules, notes: list[str]) -> BackupSet | None:
+def _build(wish: Wish, root: str, rules: SetRules, notes: list[str], broken: list[str]) -> BackupSet | None:
     binds: dict[str, Bind] = {}
     paths: dict[str, None] = {}
-    excludes: dict[str, None] = {}
-    include = wish.labels.include if wish.labels else ()
+    excludes: list[tuple[str, Exclude]] = []
+    labels = wish.labels or PlanLabels()
     for number, container in enumerate(wish.containers, start=1):
-        mounts = tuple(_mounts(container, wish, rules, notes))
+        chosen = select(container, labels, rules.selection, only_enabled=wish.only_volumes is not None)
+        wrong = [finding.message for finding in chosen.findings if finding.skips]
+        if wrong:
+            broken += wrong
+            return None
+        notes += (finding.message for finding in chosen.findings)
+        mounts = [pick.mount or Mount("bind", pick.path, pick.path) for pick in chosen.picks]
         base = root
         if any(binds.get(join_root(root, m.destination), _bind(m, root)) != _bind(m, root) for m in mounts):
             base = posixpath.join(root, f"replica-{container.labels.get(COMPOSE_NUMBER) or number}")
-        wanted = (
-            mounts if not include else tuple(_included(container, mounts, include, base, paths, notes, rules))
-        )
-        for mount in wanted:
-            bind = _bind(mount, base)
-            binds[bind.target] = bind
-        excludes.update(dict.fromkeys(_excludes(mounts, wish, base, rules)))
+        binds.update((bind.target, bind) for bind in (_bind(mount, base) for mount in mounts))
+        for raw in labels.include:
+            path = clean(raw)
+            if any(under(pick.path, path) is not None for pick in chosen.picks):
+                paths[join_root(base, path)] = None
+        excludes += ((base, exclude) for exclude in chosen.excludes)
     if not binds:
         notes.append(f"{wish.workload} has no volume or bind mount to back up")
         return None
+    given = tuple(paths) or (root,)
     return BackupSet(
         workload=wish.workload,
         plan_id=wish.plan_id,
         containers=tuple(c.id for c in wish.containers),
         root=root,
-        paths=tuple(paths) or (root,),
+        paths=given,
         binds=tuple(binds[target] for target in sorted(binds)),
-        excludes=tuple(excludes),
+        excludes=tuple(dict.fromkeys(p for base, one in excludes for p in _patterns(one, base, given))),
         keep=wish.labels.keep if wish.labels else None,
     )
 
 
-def _mounts(container: Container, wish: Wish, rules: SetRules, notes: list[str]) -> Iterator[Mount]:
-    """Yield the mounts of a container that hold data worth a backup."""
-    for mount in container.mounts:
-        if mount.type in {"volume", "cluster"}:
-            labels = rules.volume_labels.get(mount.name)
-            asked = wish.only_volumes is None or mount.name in wish.only_volumes
-            if asked and not (labels and labels.enable is False) and (mount.name or mount.source):
-                yield mount
-        elif mount.type == "bind" and not rules.exclude_binds and wish.only_volumes is None:
-            if is_special(mount.source, PathRules(engine_socket=rules.engine_socket)):
-                notes.append(
-                    f"{printable(mount.source)} of {container.name} is a socket or device and is left out"
-                )
-            else:
-                yield mount
-
-
-def _included(
-    container: Container,
-    mounts: Sequence[Mount],
-    include: Sequence[str],
-    base: str,
-    paths: dict[str, None],
-    notes: list[str],
-    rules: SetRules,
-) -> Iterator[Mount]:
-    """Yield the mounts that the included paths need, and put those paths down as arguments for restic."""
-    for raw in include:
-        path = posixpath.normpath(raw)
-        mount = longest_mount(path, mounts)
-        below = [
-            m for m in mounts if m is not mount and under(posixpath.normpath(m.destination), path) is not None
-        ]
-        if mount is None and not below:
-            if longest_mount(path, container.mounts) is not None:
-                notes.append(f"{printable(raw)} of {container.name} lies on a mount that is left out")
-                continue
-            if rules.allowed and all(under(path, prefix) is None for prefix in rules.allowed):
-                notes.append(
-                    f"{printable(raw)} of {container.name} is below none of --allow-path and is left out"
-                )
-                continue
-            notes.append(
-                f"{printable(raw)} of {container.name} lies under no mount; it is taken from the host"
-            )
-            mount = Mount("bind", path, path)
-        paths[join_root(base, path)] = None
-        if mount is not None:
-            yield mount
-        yield from below
-
-
-def _excludes(mounts: Sequence[Mount], wish: Wish, base: str, rules: SetRules) -> Iterator[str]:
-    for pattern in wish.labels.exclude if wish.labels else ():
-        under_mount = pattern.startswith("/") and longest_mount(pattern, mounts) is not None
-        yield join_root(base, pattern) if under_mount else pattern
-    for mount in mounts:
-        labels = rules.volume_labels.get(mount.name) if mount.name else None
-        for pattern in labels.exclude if labels else ():
-            inside = join_root(base, mount.destination)
-            yield f"{inside}{pattern}" if pattern.startswith("/") else f"{inside}/**/{pattern}"
+def _patterns(exclude: Exclude, base: str, paths: Sequence[str]) -> Iterator[str]:
+    """Yield the patterns that restic is to be given for one exclude."""
+    mark, rest = split_negation(exclude.pattern)
+    if exclude.mount is not None:
+        inside = inside_mount(exclude)
+        if inside is not None:
+            mark, rest = split_negation(inside)
+            yield f"{mark}{escape(join_root(base, exclude.mount.destination))}/{rest}"
+    elif not rest.startswith(
+        "/"
+    ):  # else it names no place in the container, and here nothing of the host is seen
+        yield from (below(path, exclude.pattern) for path in paths)
 
 
 def join_root(root: str, path: str) -> str:
@@ -254,7 +229,7 @@ def join_root(root: str, path: str) -> str:
 
 def _bind(mount: Mount, root: str) -> Bind:
     source = mount.name if mount.type != "bind" and mount.name else mount.source
-    return Bind(source, join_root(root, mount.destination), read_only=True)
+    return Bind(source, join_root(root, mount.destination), read_only=True, subpath=mount.subpath)
 
 
 def _segment(text: str) -> str:

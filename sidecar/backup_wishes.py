@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 
 from sidecar import naming
 from sidecar.backup_sets import Wish
+from sidecar.label_guess import is_ours
 from sidecar.labels import LabelPolicy, VolumeLabels, parse, parse_volume
-from sidecar.model import Container, EngineSnapshot
+from sidecar.model import NO_LABELS, Container, EngineSnapshot
 from sidecar.naming import Workload
 
 
@@ -38,6 +39,7 @@ def gather(
     plan_prefix: str,
     include_project: bool,
     owned: Mapping[str, str],
+    origins: Mapping[str, str] = NO_LABELS,
 ) -> Wishes:
     """Return what is to be backed up.
 
@@ -48,11 +50,12 @@ def gather(
         plan_prefix: ``--plan-id-prefix``.
         include_project: ``--include-project-name``.
         owned: Plan id → workload key as the state has it, so that tags name the plans that Backrest has.
+        origins: Workload key → key of the workload whose plan it has taken over, from the state.
     """
     volumes = {
         name: parse_volume(volume.labels, volume=name)
         for name, volume in snapshot.volumes.items()
-        if any(key.startswith("backrest.") for key in volume.labels)
+        if any(map(is_ours, volume.labels))
     }
     enabled = frozenset(name for name, labels in volumes.items() if labels.enable)
     found: list[Wish] = []
@@ -62,7 +65,7 @@ def gather(
         newest = max(containers, key=lambda c: (c.created, c.id))
         labels = parse(
             newest.labels,
-            container=naming.final_name(newest),
+            container=newest.name,
             image_labels=newest.image_labels,
             policy=policy,
         )
@@ -83,6 +86,7 @@ def gather(
         prefix=plan_prefix,
         include_project=include_project,
         owned=owned,
+        origins=origins,
         standing={},
     ).ids
     named = (replace(wish, plan_id=ids.get(wish.workload.key, "")) for wish in found)

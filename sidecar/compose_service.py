@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from sidecar.compose_variables import InterpolationError, interpolate
+from sidecar.label_guess import is_ours
 from sidecar.lint_model import LabelAt, LintFinding, Place
 from sidecar.model import Mount, printable
 from sidecar.yaml_tree import Node
@@ -107,12 +108,12 @@ class Reader:
                 key, _, value = raw.partition("=")
                 inside = item.place.column + len(key) + 1 + item.quoted
                 place = item.place._replace(column=inside)
-                self._label(found, key.strip(), value, item.place, place, who)
+                self._label(found, key, value, item.place, place, who)
             return found
         for key, entry in node.pairs():
             value_node = entry.node
             if value_node.items is not None or value_node.entries is not None:
-                if key.startswith("backrest"):
+                if is_ours(key):
                     text = (
                         f"{who}: {printable(key)} is a {_shape(value_node)}, and a label's value is one text"
                     )
@@ -128,7 +129,7 @@ class Reader:
             value = interpolate(raw, self.variables)
         except InterpolationError as error:
             found.pop(key, None)
-            if key.startswith("backrest"):
+            if is_ours(key):
                 text = f'{who}: {printable(key)}="{printable(raw)}": {printable(str(error), 300)}'
                 self.fault(place, "interpolation", text, label=key)
             return

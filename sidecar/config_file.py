@@ -19,7 +19,7 @@ from sidecar.config_store import ConfigStore
 from sidecar.failures import Contended
 from sidecar.fingerprint import Loaded
 from sidecar.log import get_logger, set_secrets
-from sidecar.merge_result import Merge
+from sidecar.merge_result import NO_BOOT, Boot, Merge
 from sidecar.merger import Merger
 from sidecar.messages import PlansRendered
 from sidecar.rendering import ConfigView, Owners
@@ -87,6 +87,7 @@ class ConfigFile:
         read_only: For commands that only look.
         wait: Waits so many seconds for the lock, or less and returns True when it has to end.
         latest: Shared by renderer and writer.
+        boot: What measures the grace of orphans; by the wall clock where it is not given.
     """
 
     Unusable = (ConfigError, ConfigUnreadable)
@@ -100,6 +101,7 @@ class ConfigFile:
         read_only: bool = False,
         wait: Callable[[float], bool] | None = None,
         latest: Latest | None = None,
+        boot: Callable[[], Boot] = lambda: NO_BOOT,
     ) -> None:
         self._settings = settings
         self._now = now
@@ -109,7 +111,7 @@ class ConfigFile:
         self._states = StateStore(directory, clock=now, read_only=read_only)
         self._current: Current | None = None
         self._latest = latest or Latest()
-        self._merger = Merger(settings, now)
+        self._merger = Merger(settings, now, boot)
         self._noted: set[str] = set()
         self._held = False
 

@@ -49,6 +49,7 @@ class Desired:
             basis.owners,
             self._settings,
             path_view=basis.path_view,
+            facts=basis.facts,
             memo=self._memo,
         )
         self._last = (snapshot, basis, rendering)

@@ -6,6 +6,7 @@ SystemInfo, Service). Fields that an engine leaves out, or sends as null, are ta
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -13,10 +14,12 @@ from typing import Any
 import orjson
 
 from sidecar.engine_errors import EngineError
-from sidecar.engine_types import Attachment, ContainerState, EngineInfo, Process
+from sidecar.engine_types import Attachment, ContainerState, EngineInfo, PathStat, Process
 from sidecar.model import NO_LABELS, Container, Mount, SwarmRole, SwarmService, Volume
 
 Raw = dict[str, Any]
+_SYMLINK = 1 << 27
+"""Go: io/fs, ModeSymlink."""
 _START = b'{"Id":"'
 _FIRST, _NEXT = b"[" + _START, b"}," + _START
 
@@ -231,6 +234,16 @@ def state(raw: Raw) -> ContainerState:
         tty=bool(config.get("Tty")),
         pid=int(now.get("Pid") or 0),
     )
+
+
+def path_stat(header: str, path: str) -> PathStat:
+    """Return what ``X-Docker-Container-Path-Stat`` says (moby: api/types/container, PathStat)."""
+    try:
+        raw = orjson.loads(base64.b64decode(header, validate=True))
+        is_link = bool(int(raw["mode"]) & _SYMLINK)
+        return PathStat(str(raw.get("linkTarget") or "") if is_link else "")
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise wrong_shape(path) from error
 
 
 def processes(raw: Raw) -> tuple[Process, ...]:

@@ -132,6 +132,14 @@ class Connection:
             raise from_status(response.status_code, answer, method, path)
         return Stream(response, self.host, self.drop)
 
+    def head(self, path: str, params: Params, header: str) -> str:
+        """Return one header of the answer to a HEAD; empty where it is not there. Raises :class:`EngineError`."""
+        response = self._send("HEAD", f"/v{self._negotiated()}{path}", params, None, self.timeout)
+        response.close()
+        if response.status_code >= 300:
+            raise from_status(response.status_code, b"", "HEAD", path)
+        return str(response.headers.get(header, ""))
+
     def date(self) -> str:
         """Return the ``Date`` header of a ping: the engine's own clock. Raises :class:`EngineError`.
 

@@ -13,7 +13,7 @@ from sidecar import engine_decode
 from sidecar.engine_errors import EngineError
 from sidecar.engine_http import Connection, segment
 from sidecar.engine_transport import Stream
-from sidecar.engine_types import ContainerState, Process, RunSpec
+from sidecar.engine_types import ContainerState, PathStat, Process, RunSpec
 
 MARGIN: Final = 20.0
 """Seconds above the engine's own timeout: killing and unmounting come after the timeout."""
@@ -63,6 +63,20 @@ class Operations:
             return engine_decode.processes(engine_decode.loads(body, path))
         except (AttributeError, IndexError, TypeError, ValueError) as error:
             raise engine_decode.wrong_shape(path) from error
+
+    def stat_path(self, container_id: str, path: str, /) -> PathStat | None:
+        """Return what is at ``path`` in the container, running or not; None when nothing is there.
+
+        The engine answers from outside, as ``docker cp`` does, so no mount of ours is needed.
+        """
+        call = f"/containers/{segment(container_id)}/archive"
+        try:
+            header = self._connection.head(call, {"path": path}, "X-Docker-Container-Path-Stat")
+        except EngineError as error:
+            if error.kind == "not-found":
+                return None
+            raise
+        return engine_decode.path_stat(header, call)
 
     def stop(self, container_id: str, /, timeout: int | None = None) -> bool:
         """Stop it and wait until it has stopped; return False when it was down already (304).
@@ -274,6 +288,7 @@ def creation(spec: RunSpec) -> dict[str, Any]:
                     "Source": bind.source,
                     "Target": bind.target,
                     "ReadOnly": bind.read_only,
+                    **({"VolumeOptions": {"Subpath": bind.subpath}} if bind.subpath else {}),
                 }
                 for bind in spec.binds
             ],

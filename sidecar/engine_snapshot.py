@@ -24,6 +24,7 @@ from urllib.parse import quote
 from sidecar import engine_decode
 from sidecar.engine_errors import EngineError
 from sidecar.engine_types import EngineInfo
+from sidecar.label_guess import is_ours
 from sidecar.model import NO_LABELS, SWARM_SERVICE, Container, EngineSnapshot, SwarmService, Volume
 
 _LIST = "/containers/json"
@@ -33,7 +34,6 @@ _OWN_FILE = re.compile(r"/(?:containers|overlay-containers)/([0-9a-f]{64})/")
 _OWN_MOUNTS = frozenset({"/etc/hostname", "/etc/hosts", "/etc/resolv.conf", "/run/.containerenv"})
 _HEX64 = re.compile(r"[0-9a-f]{64}")
 _SHORT_ID = re.compile(r"[0-9a-f]{12,64}")
-_PREFIX = "backrest."
 _ON_A_WORKER = (
     "labels of Swarm services are not known on a worker node: give the labels to the containers"
     " (labels: in the Compose file, not deploy.labels), or run the sidecar on a manager"
@@ -211,7 +211,7 @@ class Snapshots:
         labels: Mapping[str, str] = row.get("Labels") or NO_LABELS
         service = (self._services or {}).get(labels.get(SWARM_SERVICE, ""))
         image: Mapping[str, str] = NO_LABELS
-        if any(key.startswith(_PREFIX) for key in labels):
+        if any(map(is_ours, labels)):
             image = self._image_labels(row.get("ImageID") or "")
         return engine_decode.container(row, self._volumes, service.labels if service else NO_LABELS, image)
 
@@ -223,7 +223,7 @@ class Snapshots:
             try:
                 image = self._json(f"/images/{quote(image_id, safe=':')}/json")
                 config = image.get("Config") or image.get("ContainerConfig") or {}
-                found = {k: v for k, v in (config.get("Labels") or {}).items() if k.startswith(_PREFIX)}
+                found = {k: v for k, v in (config.get("Labels") or {}).items() if is_ours(k)}
                 labels = engine_decode.frozen(found)
             except EngineError as error:
                 if error.kind in {"unreachable", "timeout", "denied"}:

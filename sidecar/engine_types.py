@@ -22,6 +22,13 @@ class Attachment:
 
 
 @dataclass(frozen=True, slots=True)
+class PathStat:
+    """What is at a path in a container: where a symlink leads in the end, absolute; empty for anything else."""
+
+    link_target: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ContainerState:
     """One container as an inspect shows it.
 
@@ -103,11 +110,13 @@ class Bind:
         source: Absolute path on the engine's host, or the name of a volume.
         target: Path inside the container.
         read_only: Whether the container may only read.
+        subpath: What of the volume is mounted, relative to its root (engine 26 and newer); empty for the whole.
     """
 
     source: str
     target: str
     read_only: bool = False
+    subpath: str = ""
 
 
 @dataclass(frozen=True, slots=True)

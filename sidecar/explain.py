@@ -11,16 +11,18 @@ from dataclasses import asdict, replace
 import orjson
 
 from sidecar.backrest_idle import zones_of
+from sidecar.boot import read_boot
 from sidecar.cli import CHANGED, FAILED
 from sidecar.config_file import ConfigFile
-from sidecar.desired import Desired, path_view
 from sidecar.engine import Engine
 from sidecar.explain_model import Clock, Explanation, explain_all
 from sidecar.failures import FAILURES
 from sidecar.messages import PlansRendered
 from sidecar.model import EngineSnapshot, Finding, printable
-from sidecar.paths import PathRules
-from sidecar.rendering import Basis, ConfigView
+from sidecar.naming import without_temporary
+from sidecar.observe import Observer
+from sidecar.plans import path_context
+from sidecar.rendering import ConfigView
 from sidecar.settings import Settings
 from sidecar.wiring import Source, open_engine
 
@@ -43,8 +45,13 @@ def explain(
     except FAILURES as failure:
         return _fail(str(failure))
     if containers:
-        wanted = [e for e in found if containers_match(e, containers)]
-        missing = [name for name in containers if not any(containers_match(e, (name,)) for e in found)]
+        named = {name: [e for e in found if containers_match(e, (name,))] for name in containers}
+        for name, hits in named.items():
+            # By the name that it will have, too, once Compose has ended a recreate.
+            coming = [] if hits else [e for e in found if without_temporary(e.container) == name]
+            hits.extend(coming if len(coming) == 1 else ())
+        wanted = [e for e in found if any(e in hits for hits in named.values())]
+        missing = [name for name, hits in named.items() if not hits]
         if missing:
             there = ", ".join(e.container for e in found) or "none"
             return _fail(f"no container {', '.join(map(printable, missing))}; there are: {there}")
@@ -78,11 +85,11 @@ def containers_match(explanation: Explanation, names: Sequence[str]) -> bool:
 
 def look(settings: Settings, engine: Source) -> tuple[tuple[Explanation, ...], tuple[str, ...]]:
     """Return an explanation of every container, and notes that concern them all. Raises one of FAILURES."""
-    snapshot = engine.snapshot()
+    observer = Observer(settings, engine, time.monotonic)
+    snapshot = observer.snapshot()
     notes = list(snapshot.notes)
-    file = ConfigFile(settings, now=time.time, read_only=True)
+    file = ConfigFile(settings, now=time.time, read_only=True, boot=read_boot)
     state = file.state()
-    view = path_view(snapshot, state.view, settings)
     config_view = ConfigView()
     usable = False
     try:
@@ -90,8 +97,9 @@ def look(settings: Settings, engine: Source) -> tuple[tuple[Explanation, ...], t
         usable = True
     except file.Unusable as error:
         notes.append(f"{error} Until then no plan is written.")
-    basis = Basis(config_view, state.owners, view)
-    rendering = Desired(settings).render(snapshot, basis)
+    seen = observer.render(snapshot, config_view, state.owners, state.view)
+    rendering, basis = seen.rendering, seen.basis
+    notes.extend([observer.note] if observer.note else [])
     if not usable:
         rendering = replace(rendering, findings=tuple(map(_repo_unknown, rendering.findings)))
     merge = file.preview(PlansRendered(rendering, snapshot, basis, 1, 0.0)) if usable else None
@@ -101,19 +109,13 @@ def look(settings: Settings, engine: Source) -> tuple[tuple[Explanation, ...], t
             for fault in merge.preexisting
         )
     notes.extend([rendering.default_repo_error] if rendering.default_repo_error else [])
-    if not view and settings.path_view == "auto":
+    if not basis.path_view and settings.path_view == "auto":
         notes.append(
             f"No container {settings.backrest_container} was seen: whether Backrest sees a path is not known."
         )
-    rules = PathRules(
-        docker_root=settings.docker_root or "",
-        engine_root=snapshot.docker_root,
-        volume_prefix=settings.volume_prefix or "",
-        exclude_binds=settings.exclude_bind_mounts,
-        engine_socket=settings.docker_sock.removeprefix("unix://"),
-    )
+    context = path_context(snapshot, settings, basis.path_view, basis.facts)
     now = dt.datetime.now(dt.UTC)
-    found = explain_all(snapshot, rendering, merge, rules, view, _clock(settings, engine, snapshot), now)
+    found = explain_all(snapshot, rendering, merge, context, _clock(settings, engine, snapshot), now)
     told = {finding for explanation in found for finding in explanation.findings}
     notes.extend(finding.message for finding in rendering.findings if finding not in told)
     return found, tuple(dict.fromkeys(notes))

@@ -9,11 +9,12 @@ from typing import Any
 
 from sidecar import naming
 from sidecar.cron import CronError, next_runs
-from sidecar.labels import parse_volume
 from sidecar.merge_result import Merge
-from sidecar.model import Container, EngineSnapshot, Finding, Mount
-from sidecar.paths import PathRules, View, host_path, in_view, is_special
+from sidecar.model import Container, EngineSnapshot, Finding, Mount, printable
+from sidecar.paths import host_path, in_view, under
+from sidecar.plan_paths import PathContext
 from sidecar.rendering import RenderedPlan, Rendering
+from sidecar.selection import left_out
 
 RUNS = 3
 
@@ -42,6 +43,7 @@ class PlanView:
         retention: In words.
         paths: As written.
         excludes: As written.
+        without: Host paths that are asked for and left out, because Backrest cannot read them.
         hooks: (condition, first line) of each.
         in_config: ``up to date``, ``to be written``, ``blocked: …``.
         sources: Field → label or default it comes from.
@@ -55,6 +57,7 @@ class PlanView:
     retention: str
     paths: tuple[str, ...]
     excludes: tuple[str, ...]
+    without: tuple[str, ...]
     hooks: tuple[tuple[str, str], ...]
     in_config: str
     sources: Mapping[str, str]
@@ -62,7 +65,10 @@ class PlanView:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """One container: ``verdict`` is ``backed up``, ``skipped``, ``withdrawn``, ``not enabled`` or ``ignored``."""
+    """One container: ``verdict`` is ``backed up``, ``skipped``, ``withdrawn``, ``not enabled`` or ``ignored``.
+
+    ``without`` are the host paths that its plans leave out, because Backrest cannot read them.
+    """
 
     container: str
     project: str
@@ -73,6 +79,13 @@ class Explanation:
     plans: tuple[PlanView, ...]
     mounts: tuple[MountView, ...]
     findings: tuple[Finding, ...]
+    without: tuple[str, ...] = ()
+
+    @property
+    def headline(self) -> str:
+        """The verdict, with what a backup is without."""
+        left = f" without {', '.join(map(printable, self.without))}" if self.without else ""
+        return self.verdict + left
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +100,7 @@ def explain_all(
     snapshot: EngineSnapshot,
     rendering: Rendering,
     merge: Merge | None,
-    rules: PathRules,
-    view: View,
+    context: PathContext,
     clock: Clock,
     now: dt.datetime,
 ) -> tuple[Explanation, ...]:
@@ -98,8 +110,7 @@ def explain_all(
         snapshot: The engine.
         rendering: What its labels gave.
         merge: What a write would do; None when config.json cannot be used.
-        rules: Options for host paths.
-        view: How Backrest sees host paths; empty when not known.
+        context: What its paths were worked out from.
         clock: Backrest's zone.
         now: An aware time.
     """
@@ -124,13 +135,24 @@ def explain_all(
         return "to be written" if plan.plan.id in changed else "up to date"
 
     def explain(container: Container) -> Explanation:
-        name = naming.final_name(container)
+        name = container.name
         plans = tuple(_plan_view(plan, state_of(plan), clock, now) for plan in by_container.get(name, ()))
-        own = tuple(dict.fromkeys((*findings.get(name, ()), *findings.get(container.name, ()))))
+        own = tuple(dict.fromkeys(findings.get(name, ())))
         verdict, reason = _verdict(container, plans, own, rendering)
-        mounts = tuple(_mount_view(mount, rules, view, snapshot) for mount in container.mounts)
+        paths = tuple(path for plan in plans for path in plan.paths)
+        without = tuple(dict.fromkeys(path for plan in plans for path in plan.without))
+        mounts = tuple(_mount_view(mount, context, paths) for mount in container.mounts)
         return Explanation(
-            name, container.project, container.service, container.state, verdict, reason, plans, mounts, own
+            name,
+            container.project,
+            container.service,
+            container.state,
+            verdict,
+            reason,
+            plans,
+            mounts,
+            own,
+            without,
         )
 
     found = (explain(container) for container in snapshot.containers)
@@ -187,6 +209,7 @@ def _plan_view(plan: RenderedPlan, state: str, clock: Clock, now: dt.datetime) -
         retention=retention_words(plan.plan.retention),
         paths=plan.plan.paths,
         excludes=plan.plan.excludes,
+        without=plan.without,
         hooks=hooks,
         in_config=state,
         sources=dict(plan.sources),
@@ -216,19 +239,22 @@ def _first_line(command: str) -> str:
     }.get(first, first)
 
 
-def _mount_view(mount: Mount, rules: PathRules, view: View, snapshot: EngineSnapshot) -> MountView:
-    host = host_path(mount, rules, snapshot.volumes)
+def _mount_view(mount: Mount, context: PathContext, paths: Sequence[str]) -> MountView:
+    """Return one mount as three parties see it; ``paths`` are those of its container's plans."""
+    host = host_path(mount, context.rules, context.volumes)
     kind = f"{mount.type} {mount.name}" if mount.name else mount.type
     if not host:
         return MountView(mount.destination, kind, "", "", "it has no path on the host")
-    volume = snapshot.volumes.get(mount.name) if mount.type == "volume" else None
-    if volume is not None and parse_volume(volume.labels, volume=mount.name).enable is False:
-        return MountView(mount.destination, kind, host, "", "the volume says backrest.enable=false")
-    if mount.type == "bind" and is_special(mount.source, rules):
-        return MountView(mount.destination, kind, host, "", "a socket or device is left out")
-    if mount.type == "bind" and rules.exclude_binds:
-        return MountView(mount.destination, kind, host, "", "--exclude-bind-mounts")
-    if not view:
-        return MountView(mount.destination, kind, host, host)
-    seen = in_view(host, view)
-    return MountView(mount.destination, kind, host, seen or "", "" if seen else "Backrest does not see it")
+    seen = in_view(host, context.view) if context.view else host
+    fact = context.facts.get(seen or "")
+    real = fact.target if fact is not None and fact.target and fact.there else seen or ""
+    code, why = left_out(mount, context.selection)
+    if code and not any(under(real, path) is not None or under(path, real) for path in paths):
+        return MountView(
+            mount.destination, kind, host, "", f"{why}: left out" if code == "special-file" else why
+        )
+    if seen is None:
+        return MountView(mount.destination, kind, host, "", "Backrest does not see it")
+    if fact is not None and not fact.there:
+        return MountView(mount.destination, kind, host, "", "it is not there where Backrest would read it")
+    return MountView(mount.destination, kind, host, real)

@@ -11,7 +11,7 @@ from sidecar.explain_model import Explanation, PlanView
 from sidecar.model import printable
 
 _HEAD = ("CONTAINER", "BACKED UP", "PLAN", "SCHEDULE", "NEXT RUN")
-_MARKS = {"backed up": "green", "skipped": "red", "withdrawn": "yellow"}
+_MARKS = {"backed up": "green", "in part": "red", "skipped": "red", "withdrawn": "yellow"}
 _INDENT = 13
 """Width of a detail's name; a line too long for a terminal goes on below its value."""
 
@@ -50,7 +50,8 @@ def _rows(found: Iterable[Explanation]) -> Iterator[tuple[str, ...]]:
         name = printable(e.container)
         for plan in e.plans:
             state = "" if plan.in_config == "up to date" else f" ({plan.in_config})"
-            yield name, e.verdict, plan.id + state, plan.cron, _next(plan)
+            verdict = "in part" if plan.without else e.verdict
+            yield name, verdict, plan.id + state, plan.cron, _next(plan)
         if not e.plans:
             yield name, e.verdict, "", "", ""
 
@@ -90,7 +91,7 @@ def _details(e: Explanation) -> Iterator[str]:
     of = f" of {e.project}/{e.service}" if e.project else ""
     skips = [finding for finding in e.findings if finding.skips]
     reason = "" if e.verdict == "skipped" and skips else e.reason  # then all the reasons follow below
-    yield f"{printable(e.container)}{of} ({e.state}): {e.verdict}" + (f": {reason}" if reason else "")
+    yield f"{printable(e.container)}{of} ({e.state}): {e.headline}" + (f": {reason}" if reason else "")
     for plan in e.plans:
         yield from _plan(plan)
     for mount in e.mounts:
@@ -107,12 +108,13 @@ def _details(e: Explanation) -> Iterator[str]:
 
 
 def _plan(plan: PlanView) -> Iterator[str]:
-    yield f"  plan       {plan.id} ({plan.in_config})"
+    inherited = f"  [{plan.sources['id']}]" if "id" in plan.sources else ""
+    yield f"  plan       {plan.id} ({plan.in_config}){inherited}"
     yield f"  repo       {plan.repo}  [{plan.sources.get('repo', '')}]"
     yield f"  schedule   {plan.cron}  [{plan.sources.get('schedule', '')}]"
     yield f"  next runs  {', '.join(plan.next_runs) or 'never'}  [{plan.clock}]"
     yield f"  keeps      {plan.retention}  [{plan.sources.get('retention', plan.sources.get('keep', ''))}]"
-    for label, values in (("path", plan.paths), ("exclude", plan.excludes)):
+    for label, values in (("path", plan.paths), ("without", plan.without), ("exclude", plan.excludes)):
         for value in values:
             yield f"  {label:<10} {printable(value)}"
     for condition, command in plan.hooks:

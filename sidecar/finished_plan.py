@@ -12,6 +12,7 @@ from sidecar.cron import CronError, normalize, note
 from sidecar.labels import PlanLabels
 from sidecar.model import Container, Finding, printable
 from sidecar.naming import Workload
+from sidecar.own_data import OwnData
 from sidecar.plan_hooks import plan_hooks
 from sidecar.plan_paths import PathDraft
 from sidecar.rendering import RenderedPlan
@@ -47,6 +48,7 @@ def finish_plan(
     repos: RepoChoice,
     against: Sequence[tuple[str, str]],
     settings: Settings,
+    own: OwnData,
     findings: list[Finding],
 ) -> RenderedPlan | None:
     """Return the plan of a draft; None, with a finding that says why, where there can be none.
@@ -58,9 +60,10 @@ def finish_plan(
         repos: For what is said of the repo.
         against: Why its containers must not be stopped, see ``plan_hooks.against_stopping``.
         settings: Options.
+        own: Its paths and excludes without what no plan should hold.
         findings: What is found is added here.
     """
-    labels, name = draft.labels, naming.final_name(draft.containers[0])
+    labels, name = draft.labels, draft.containers[0].name
     sources = dict(labels.sources)
     if not plan_id:
         text = (
@@ -94,19 +97,24 @@ def finish_plan(
                 value=cron,
             )
         )
+    findings.extend(own.findings)
+    if not own.paths:
+        text = f"{name}: nothing but the plan's own repository would be backed up"
+        findings.append(Finding("no-path", text, container=name, skips=True))
+        return None
     rendered = plan_hooks(labels, draft.containers, against)
     findings.extend(rendered.findings)
     plan = Plan(
         id=plan_id,
         repo=repo,
-        paths=draft.paths.paths,
-        excludes=draft.paths.excludes,
+        paths=own.paths,
+        excludes=own.excludes,
         cron=cron,
         retention=_retention(name, labels, settings, sources, findings),
         hooks=rendered.hooks,
     )
-    names = tuple(sorted(naming.final_name(c) for c in draft.containers))
-    return RenderedPlan(plan, draft.workload.key, names, sources, rendered.go_hooks)
+    names = tuple(sorted(c.name for c in draft.containers))
+    return RenderedPlan(plan, draft.workload.key, names, sources, rendered.go_hooks, draft.paths.without)
 
 
 def _retention(

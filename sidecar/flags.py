@@ -187,6 +187,14 @@ FLAGS: tuple[Flag, ...] = (
         values.choice("auto", "host"),
     ),
     Flag(
+        "unseen-paths",
+        "leave-out",
+        RENDERING,
+        "a path that Backrest cannot read: leave-out backs up the others of its plan, keep leaves the plan as it is",
+        "BACKREST_SIDECAR_UNSEEN_PATHS",
+        values.choice("leave-out", "keep"),
+    ),
+    Flag(
         "config-mode",
         "0644",
         READING_API,

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sidecar import naming
+from sidecar.label_guess import is_ours
 from sidecar.model import Container, EngineSnapshot
 from sidecar.naming import Workload
 
@@ -23,6 +24,7 @@ class Grouping:
 
     def __init__(self) -> None:
         self._facts: dict[str, _Facts] = {}
+        self._gathered: dict[Workload, list[Container]] = {}
 
     def groups(
         self, snapshot: EngineSnapshot, enabled_volumes: frozenset[str]
@@ -49,6 +51,7 @@ class Grouping:
             ):
                 ours.add(known.workload)
         self._facts = facts
+        self._gathered = gathered
         for workload, containers in gathered.items():
             if workload not in ours:
                 continue
@@ -57,11 +60,23 @@ class Grouping:
             elif standing := naming.newest_per_slot(naming.without_history(containers, snapshot)):
                 yield workload, standing
 
+    def of(self, key: str, snapshot: EngineSnapshot) -> tuple[Container, ...]:
+        """Return the containers that count of a workload, whatever their labels; of the last :meth:`groups`.
+
+        Args:
+            key: Key of the workload's default plan.
+            snapshot: The engine.
+        """
+        containers = self._gathered.get(Workload.of_key(key))
+        if containers is None and key.count("/") > 1:  # in a name that is no name of Compose's
+            containers = next((c for w, c in self._gathered.items() if w.key == key), None)
+        return naming.newest_per_slot(naming.without_history(containers or (), snapshot))
+
 
 def _look(container: Container) -> _Facts:
     return _Facts(
         container=container,
         workload=naming.workload_of(container),
-        labelled=any(key.startswith("backrest.") for key in container.labels),
+        labelled=any(map(is_ours, container.labels)),
         counts=not container.is_oneoff,
     )

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from sidecar.keep_spec import COUNTS, WITHINS
+from sidecar.label_guess import is_ours
 from sidecar.lint_model import LabelAt, Place, Target, unreadable
 from sidecar.model import Container, Mount, printable
 
@@ -124,7 +125,7 @@ def _labels_at(piece: _Piece, lines: _Lines) -> dict[str, LabelAt]:
     found: dict[str, LabelAt] = {}
     at = piece.start
     for key, value in _labels(piece.data).items():
-        if key[:8].lower() == "backrest":
+        if is_ours(key):
             hit = lines.text.find(f"{json.dumps(key)}", piece.start, piece.end)
             hit = lines.text.find(f"{key}=", piece.start, piece.end) if hit < 0 else hit
             at = hit if hit >= 0 else at

@@ -9,8 +9,6 @@ import re
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
-from sidecar.model import printable
-
 PREFIX = "backrest."
 
 Kind = Literal["bool", "text", "cron", "keep", "paths", "patterns", "commands", "template"]
@@ -133,12 +131,12 @@ PLAN_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?")
 """Name of a named plan."""
 
 _BY_SHORT = {key.short: key for key in KEYS}
-_NO_NAMES = frozenset(short.partition(".")[0] for short in _BY_SHORT)
+NO_NAMES = frozenset(short.partition(".")[0] for short in _BY_SHORT)
 """First segments of known keys, ``paths`` and ``hooks`` among them, are not names of plans."""
 _MAX_KEY = 200
 """Characters; prefix, the longest name and the longest key are shorter."""
 _MAX_GUESS = 100
-"""Characters of a key or word beyond which no nearest one is looked for."""
+"""Characters of a word beyond which no nearest one is looked for."""
 
 
 class KnownKey(NamedTuple):
@@ -162,35 +160,9 @@ def _classify(key: str) -> KnownKey | None:
         return KnownKey("", short, entry.kind)
     name, _, rest = short.partition(".")
     entry = _BY_SHORT.get(rest)
-    if entry is None or not entry.per_plan or name in _NO_NAMES or not PLAN_NAME.fullmatch(name):
+    if entry is None or not entry.per_plan or name in NO_NAMES or not PLAN_NAME.fullmatch(name):
         return None
     return KnownKey(name, rest, entry.kind)
-
-
-def nearest_key(key: str, *, volume: bool = False) -> str:
-    """Return the known key that looks most like ``key``; empty when none comes near."""
-    return _nearest_key(key, volume) if len(key) <= _MAX_GUESS else ""
-
-
-@lru_cache(maxsize=1024)
-def _nearest_key(key: str, volume: bool) -> str:
-    if volume and classify(key):
-        return ""
-    table = VOLUME_KEYS if volume else KEYS
-    candidates = [entry.short for entry in table]
-    short = re.sub(r"[_:/]", ".", key[len(PREFIX) :].lower())
-    if not key.startswith(PREFIX):
-        # Another tool's label, unless it is one of ours but for case or separator.
-        found = (
-            nearest(short, candidates, 0.85) if key[len(PREFIX) - 1 : len(PREFIX)] in tuple("._-:/") else ""
-        )
-        return PREFIX + found if found else ""
-    name, _, rest = short.partition(".")
-    if rest and not volume and name not in _NO_NAMES and PLAN_NAME.fullmatch(name):
-        # Perhaps a label of a named plan, misspelt in its last part.
-        candidates += [f"{name}.{entry.short}" for entry in table if entry.per_plan]
-    found = nearest(short, candidates)
-    return PREFIX + found if found else ""
 
 
 def nearest(word: str, known: list[str] | tuple[str, ...], cutoff: float = 0.72) -> str:
@@ -203,19 +175,6 @@ def nearest(word: str, known: list[str] | tuple[str, ...], cutoff: float = 0.72)
     from difflib import get_close_matches
 
     return next(iter(get_close_matches(word.lower(), known, n=1, cutoff=cutoff)), "")
-
-
-def unknown_reason(key: str, *, volume: bool = False) -> str:
-    """Return why a key is unknown, as one clause with a suggestion."""
-    near = nearest_key(key, volume=volume)
-    if near:
-        return f"is not a label of this tool; did you mean {near}?"
-    if volume and classify(key):
-        return f"means nothing on a volume, which knows {', '.join(k.key for k in VOLUME_KEYS)}"
-    name, _, rest = key.removeprefix(PREFIX).partition(".")
-    if not volume and rest in _BY_SHORT and name not in _NO_NAMES:
-        return f'is not a label of this tool: "{printable(name, 60)}" cannot be the name of a plan'
-    return "is not a label of this tool"
 
 
 def parse_bool(text: str) -> bool | None:

@@ -10,18 +10,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from sidecar.label_keys import (
-    PREFIX,
-    VOLUME_KEYS,
-    classify,
-    nearest_key,
-    parse_bool,
-    unknown_reason,
-)
+from sidecar.label_guess import is_ours, nearest_key, unknown_reason
+from sidecar.label_keys import VOLUME_KEYS, classify, parse_bool
 from sidecar.label_values import LabelPolicy, WrongValueError, read_value
 from sidecar.model import NO_LABELS, Finding, printable
 
-ENABLE = "backrest.enable"
 MAX_UNKNOWN = 20
 """Unknown labels of one container that are reported one by one; the rest is counted."""
 
@@ -89,8 +82,7 @@ class _Level:
 
 def ours(labels: Mapping[str, str]) -> list[str]:
     """Return the keys that are of this tool's namespace, or look as if they were meant to be."""
-    found = [key for key in labels if key[:1] in "bB" and key[:8].lower() == "backrest"]
-    return [key for key in found if key.startswith(PREFIX) or nearest_key(key)] if found else found
+    return [key for key in labels if is_ours(key)]
 
 
 def read_labels(
@@ -115,7 +107,7 @@ def read_labels(
         if known is None:
             unknown += 1
             if unknown <= MAX_UNKNOWN:
-                _unknown(container, key, text, labels, levels[""], reading)
+                _unknown(container, key, text, labels, levels, reading)
         elif text:
             level = levels.get(known.plan)
             if level is None:
@@ -226,16 +218,28 @@ def _wrong(
 
 
 def _unknown(
-    container: str, key: str, value: str, labels: Mapping[str, str], base: _Level, reading: Reading
+    container: str,
+    key: str,
+    value: str,
+    labels: Mapping[str, str],
+    levels: dict[str, _Level],
+    reading: Reading,
 ) -> None:
     near = nearest_key(key)
     shown = printable(value)
     text = f'{_who(container)} {printable(key)}="{shown}" {unknown_reason(key)}'
+    meant = classify(near) if near else None
     # A misspelt enable must not look like a container that wants no backup: that would end one that ran yesterday.
-    skips = near == ENABLE and ENABLE not in labels and parse_bool(value) is not False
-    if skips:
-        base.keys["enable"] = key
-        base.wrong.add("enable")
+    skips = (
+        meant is not None
+        and meant.short == "enable"
+        and near not in labels
+        and parse_bool(value) is not False
+    )
+    if meant is not None and skips:
+        level = levels.setdefault(meant.plan, _Level())
+        level.keys["enable"] = key
+        level.wrong.add("enable")
         text += "; it is skipped" + _STAYS
     reading.findings.append(
         Finding(

@@ -21,6 +21,7 @@ from sidecar.label_keys import (
     split_csv,
 )
 from sidecar.model import printable
+from sidecar.patterns import why_invalid
 
 MAX_PATH = 4096
 """Bytes; Linux opens no longer path, so a backup of one would fail."""
@@ -162,7 +163,12 @@ def _unquoted(item: str) -> str:
 
 
 def _patterns(text: str) -> tuple[str, ...]:
-    return _path_items(text)
+    items = _path_items(text)
+    for item in items:
+        why = why_invalid(item)
+        if why:
+            raise WrongValueError(f"{why}; restic would refuse the backup (write \\[ for a bracket)")
+    return items
 
 
 def _commands(text: str) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel, ConfigDict
 
+from sidecar.label_guess import ENABLE
 from sidecar.label_keys import KEYS, VOLUME_KEYS, parse_bool, split_csv
 from sidecar.label_reader import PlanReading, ours, read_labels, read_volume_labels
 from sidecar.label_values import LabelPolicy
@@ -101,6 +102,11 @@ class VolumeLabels(BaseModel):
     enable: bool | None = None
     exclude: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether a wrong label leaves it open if the volume is to be backed up."""
+        return self.enable is None and any(ENABLE in (f.label, f.hint) for f in self.findings)
 
 
 NO_CONTAINER_LABELS = ContainerLabels()

@@ -21,8 +21,9 @@ from sidecar.label_values import LabelPolicy
 from sidecar.lint_model import LabelAt, Level, LintError, LintFinding, Place, Target, unreadable
 from sidecar.model import Finding, Mount, printable
 from sidecar.naming import Workload
-from sidecar.paths import PathRules, is_special, longest_mount
+from sidecar.paths import PathRules, longest_mount
 from sidecar.shell_check import command_problems, starts_and_stops
+from sidecar.special_paths import why_no_data
 
 _WARNINGS = frozenset({"image-label", "hooks-refused"})
 _STDIN = "-"
@@ -308,5 +309,5 @@ class _Check:
 
 def _worth(mount: Mount, rules: PathRules) -> bool:
     if mount.type == "bind":
-        return not is_special(mount.source, rules)
+        return not why_no_data(mount.source, rules)
     return mount.type in {"volume", "cluster"}

@@ -5,14 +5,15 @@ The rules stand in :mod:`sidecar.plan_merge` (one plan) and :mod:`sidecar.orphan
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 from sidecar.backrest_plan import Plan
 from sidecar.merge_result import Change, ChangeKind, Merge, MergeOptions, Reverted
 from sidecar.model import Finding, printable
-from sidecar.orphans import Absent, look_at_absent
+from sidecar.naming import Workload
+from sidecar.orphans import Absent, look_at_absent, succeeded
 from sidecar.plan_merge import (
     DISABLED,
     PlanMerge,
@@ -23,10 +24,12 @@ from sidecar.plan_merge import (
     new_plan,
     owner_of,
     remembers,
+    stands_as_written,
     stands_exactly,
 )
 from sidecar.protojson import MAX_INT32, as_int, digest
 from sidecar.rendering import Owner, Owners, RenderedPlan, Rendering
+from sidecar.same_backup import Standing, same_backups
 from sidecar.validation import known_repos
 
 _SOURCES = {
@@ -117,7 +120,31 @@ class MergePass:
         for case in absent:
             if case.plan_id not in self.leave and case.plan_id not in self.twice:
                 self._handle_absent(case)
+        self.findings += self._same_backups(absent)
         return self._result(absent)
+
+    def _same_backups(self, absent: tuple[Absent, ...]) -> list[Finding]:
+        """Return what is to be said of our plans that will do the same work."""
+        orphans = list(self._orphans_at_work(absent))
+        both = [(item.plan.repo, item.plan.paths) for item in self.rendering.plans]
+        both += [(plan.repo, plan.paths) for plan in orphans]
+        if len(set(both)) == len(both):  # as nearly always
+            return []
+        rendered = (
+            Standing(item.plan.id, item.plan.repo, item.plan.paths, next(iter(item.containers), ""))
+            for item in self.rendering.plans
+            if self._settled(item.plan.id)
+        )
+        return same_backups((*rendered, *orphans))
+
+    def _orphans_at_work(self, absent: tuple[Absent, ...]) -> Iterator[Standing]:
+        for case in absent:
+            if case.orphan and (index := self.at.get(case.plan_id)) is not None:
+                stands = self.replaced.get(index, self.plans[index])
+                if stands is not None and not is_disabled(stands):
+                    of = printable(str(Workload.of_key(case.owner.workload)))
+                    paths = tuple(sorted(stands.get("paths") or ()))
+                    yield Standing(case.plan_id, str(stands.get("repo")), paths, orphan=of)
 
     def _is_settled(self, plan: Mapping[str, Any], rendered: RenderedPlan, owner: Owner) -> bool:
         """Whether a plan stands as it is rendered, and the record says so."""
@@ -181,7 +208,7 @@ class MergePass:
     def _add(self, rendered: RenderedPlan, owner: Owner | None) -> None:
         plan_id, plan = rendered.plan.id, new_plan(rendered.plan)
         self.added.append(plan)
-        self.new_owners[plan_id] = owner_of(rendered)
+        self.new_owners[plan_id] = owner_of(rendered, self.now if owner is None else owner.since)
         self.changes.append(Change(plan_id, "added", tuple(key for key in plan if key != "id"), None, plan))
         if owner is not None:
             self.reverted.append(Reverted(plan_id, "", _label(rendered, "enable"), "deleted"))
@@ -190,7 +217,12 @@ class MergePass:
         plan_id, current = rendered.plan.id, self.plans[index]
         exact = stands_exactly(current, rendered.plan)
         merged = PlanMerge(current) if exact else merge_plan(current, rendered, owner)
-        remembered = owner_of(rendered)
+        remembered = owner_of(rendered, owner.since if owner is not None else 0.0)
+        if owner is not None and owner.workload != rendered.workload:
+            told = succeeded(plan_id, owner, rendered.workload)
+            self.findings.append(
+                replace(told, container=rendered.containers[0] if rendered.containers else "")
+            )
         if owner != remembered:
             self.new_owners[plan_id] = remembered
         if owner is None:
@@ -227,20 +259,27 @@ class MergePass:
             self.new_owners[plan_id] = None
         elif index is None:
             return
-        elif case.action == "remove":
+        elif case.action == "hand-over":
+            origin = owner.origin or owner.workload
+            self.new_owners[plan_id] = replace(owner, workload=case.heir, origin=origin)
+        elif case.action == "remove" or (
+            case.action == "retire" and stands_as_written(self.plans[index], owner)
+        ):
             self.new_owners[plan_id] = None
             self._replace(index, None, "removed", ())
-        elif case.action == "disable":
+        elif case.action in {"disable", "retire"}:
             if not is_disabled(self.plans[index]):
                 self._replace(index, disable(self.plans[index]), "disabled", ("schedule",))
                 if owner.disabled:
                     self.reverted.append(Reverted(plan_id, "schedule", "backrest.enable", "edited"))
             fields = {**owner.fields, "schedule": field_digest("schedule", DISABLED)}
-            after = replace(owner, fields=fields, disabled=True, absent_since=case.absent_since)
+            after = replace(
+                owner, fields=fields, disabled=True, absent_since=case.absent_since, counted=case.counted
+            )
             if after != owner:
                 self.new_owners[plan_id] = after
-        elif case.absent_since != owner.absent_since:
-            self.new_owners[plan_id] = replace(owner, absent_since=case.absent_since)
+        elif (case.absent_since, case.counted) != (owner.absent_since, owner.counted):
+            self.new_owners[plan_id] = replace(owner, absent_since=case.absent_since, counted=case.counted)
 
     def _result(self, absent: tuple[Absent, ...]) -> Merge:
         owners: Owners = self.owners

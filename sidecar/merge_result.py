@@ -4,13 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from sidecar.model import Finding
 from sidecar.rendering import Owners
 from sidecar.validation import Fault
 
 ChangeKind = Literal["added", "adopted", "updated", "enabled", "disabled", "removed"]
+
+
+class Boot(NamedTuple):
+    """What of time no clock that is set can change.
+
+    Attributes:
+        id: The boot's id; empty where the machine does not tell.
+        uptime: Seconds since it.
+    """
+
+    id: str = ""
+    uptime: float = 0.0
+
+
+NO_BOOT = Boot()
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +43,7 @@ class MergeOptions:
             v1.8.1 has the field, but forgets without it (backrest: issue 777).
         raise_modno: Raise ``modno`` by one when anything changes: for a write by restart, and for no other.
         quarantined: Digests (see ``merge.plan_digest``) of plans that Backrest did not come up with.
+        boot: What measures the grace of orphans; without an id the wall clock does.
     """
 
     orphans: Literal["keep", "disable", "remove"] = "keep"
@@ -37,6 +53,12 @@ class MergeOptions:
     keep_last_n_supported: bool = True
     raise_modno: bool = False
     quarantined: frozenset[str] = frozenset()
+    boot: Boot = NO_BOOT
+
+    @property
+    def keeps_all(self) -> bool:
+        """Whether somebody said that no plan is to be touched because of what became of its workload."""
+        return self.orphans == "keep" and self.orphans_explicit
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,10 @@ from sidecar.desired import Desired
 from sidecar.fingerprint import Fingerprint
 from sidecar.merge import merge_checked, plan_digest
 from sidecar.merge_pass import Settled
-from sidecar.merge_result import Merge, MergeOptions
+from sidecar.merge_result import NO_BOOT, Boot, Merge, MergeOptions
 from sidecar.messages import PlansRendered
 from sidecar.protected import VERSION_LABEL, find_backrest
-from sidecar.rendering import Basis, ConfigView, Rendering
+from sidecar.rendering import ConfigView, Rendering
 from sidecar.settings import Settings
 from sidecar.state import State
 from sidecar.validation import Checked
@@ -42,11 +42,15 @@ class Merger:
     Args:
         settings: Options.
         now: Unix time in seconds.
+        boot: What measures the grace of orphans.
     """
 
-    def __init__(self, settings: Settings, now: Callable[[], float]) -> None:
+    def __init__(
+        self, settings: Settings, now: Callable[[], float], boot: Callable[[], Boot] = lambda: NO_BOOT
+    ) -> None:
         self._settings = settings
         self._now = now
+        self._boot = boot
         self._desired = Desired(settings)
         self._rendered: Rendering | None = None
         self._tried: _Tried | None = None
@@ -117,7 +121,7 @@ class Merger:
         return {p.plan.id: plan_digest(p.plan) for p in rendered.plans if p.plan.id in plan_ids}
 
     def _render(self, view: ConfigView, state: State, wish: PlansRendered) -> Rendering:
-        basis = Basis(view, state.owners, wish.basis.path_view)
+        basis = replace(wish.basis, view=view, owners=state.owners)
         if basis == wish.basis:
             self._rendered = wish.rendering
         else:
@@ -150,6 +154,7 @@ class Merger:
             quarantined=frozenset(
                 entry.digest for entry in state.quarantine if entry.image_id.removeprefix("sha256:") == image
             ),
+            boot=self._boot(),
         )
 
 

@@ -46,6 +46,7 @@ class Mount:
         name: Volume name; empty for anything but a volume.
         driver: Volume driver, ``local`` for most.
         read_only: Whether the container may only read.
+        subpath: What of the volume is mounted, relative to its root; empty for the whole. The list does not tell it.
     """
 
     type: str
@@ -54,6 +55,7 @@ class Mount:
     name: str = ""
     driver: str = ""
     read_only: bool = False
+    subpath: str = ""
 
 
 @dataclass(frozen=True, slots=True)

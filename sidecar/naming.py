@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple
 
 from sidecar.model import (
     COMPOSE_NUMBER,
     COMPOSE_REPLACE,
+    NO_LABELS,
     SWARM_STACK,
     Container,
     EngineSnapshot,
@@ -58,6 +59,15 @@ class Workload(NamedTuple):
         """Return the workload of another plan of the same containers."""
         return self._replace(plan=plan)
 
+    @classmethod
+    def of_key(cls, key: str) -> Workload:
+        """Return the workload of a :attr:`key`."""
+        base, _, plan = key.partition("#")
+        if base.startswith("//"):
+            return cls("", base[2:], plan=plan)
+        project, _, name = base.partition("/")
+        return cls(project, name, plan=plan) if project else cls("", "", name, plan)
+
     def __str__(self) -> str:
         """The workload as people would say it."""
         base = "/".join(p for p in (self.project, self.service or self.container) if p)
@@ -77,11 +87,18 @@ def sanitize(text: str) -> str:
 def final_name(container: Container) -> str:
     """Return the name that the container has, or will have once Compose has finished recreating it.
 
-    Compose calls one of the two containers of a recreate ``<12 hex digits>_<name>`` for a moment.
+    Compose calls one of the two containers of a recreate ``<12 hex digits>_<name>`` for a moment, or for good where
+    the recreate did not end. Only what must survive a recreate goes by this name: the key of a bare container.
+    Hooks and messages use the name that the engine knows now, for by no other is the container found.
     """
     if container.project or COMPOSE_REPLACE in container.labels:
-        return _TEMPORARY_NAME.sub("", container.name)
+        return without_temporary(container.name)
     return container.name
+
+
+def without_temporary(name: str) -> str:
+    """Return a name without the digits that Compose puts before it during a recreate."""
+    return _TEMPORARY_NAME.sub("", name)
 
 
 def workload_of(container: Container) -> Workload:
@@ -144,15 +161,26 @@ def newest_per_slot(containers: Iterable[Container]) -> tuple[Container, ...]:
     """Of several containers of one slot keep the newest; return the rest in the engine's order.
 
     The list reports whole seconds, so a tie is possible within a recreate: the container that says it replaces
-    another one is the newer, else the one that already has its final name.
+    another one is the newer, else the one that already has its final name. As long as Compose has not started it and
+    the older one still has the final name, it goes by that: what runs is to be stopped, and a plan does not change
+    twice at each recreate.
     """
     newest: dict[str, Container] = {}
     for container in containers:
         slot = slot_of(container)
         rival = newest.get(slot)
-        if rival is None or _age_key(container) > _age_key(rival):
+        if rival is None:
             newest[slot] = container
+        elif _age_key(container) > _age_key(rival):
+            newest[slot] = _instead_of(container, rival)
+        else:
+            newest[slot] = _instead_of(rival, container)
     return tuple(newest.values())
+
+
+def _instead_of(newer: Container, older: Container) -> Container:
+    coming = newer.state == "created" and newer.name != older.name and final_name(newer) == older.name
+    return replace(newer, name=older.name) if coming else newer
 
 
 def _age_key(container: Container) -> tuple[int, bool, bool, bool]:
@@ -214,6 +242,22 @@ class Assignment:
     contested: tuple[tuple[Workload, str, str], ...]
 
 
+def _inherited(
+    own: Mapping[Workload, tuple[str, ...]],
+    origins: Mapping[str, str],
+    prefix: str,
+    *,
+    include_project: bool,
+) -> dict[Workload, tuple[str, ...]]:
+    """Return the ids of the workloads that have taken over a plan: those of its first workload, then their own."""
+    found = {}
+    for workload in own if origins else ():
+        if first := origins.get(workload.key):
+            inherited = candidate_ids(Workload.of_key(first), prefix, include_project=include_project)
+            found[workload] = tuple(dict.fromkeys(inherited + own[workload]))
+    return found
+
+
 def assign_ids(
     wishes: Mapping[Workload, tuple[str, ...]],
     *,
@@ -222,6 +266,7 @@ def assign_ids(
     owned: Mapping[str, str],
     standing: Mapping[str, tuple[str, ...]],
     living: Collection[str] = (),
+    origins: Mapping[str, str] = NO_LABELS,
 ) -> Assignment:
     """Give every workload an id of its own.
 
@@ -232,12 +277,15 @@ def assign_ids(
         owned: Plan id → workload key, as recorded in the state.
         standing: Plan id → paths of the plans that stand in config.json and are not disabled by us.
         living: Keys of the workloads that there are, also of those that get no plan now.
+        origins: Workload key → key of the workload that its plan was made for, where it has taken over another's.
+            It goes by that name before its own.
 
     Returns:
         The assignment. Who already has an id keeps it; an id that belongs to an absent workload whose plan
         still stands is not given away, for then that plan would be lost.
     """
     candidates = {w: candidate_ids(w, prefix, include_project=include_project) for w in wishes}
+    candidates |= _inherited(candidates, origins, prefix, include_project=include_project)
     keys = {workload: workload.key for workload in sorted(wishes)}
     ids: dict[str, str] = {}
     taken: dict[str, Workload] = {}

@@ -11,12 +11,11 @@ from contextlib import contextmanager
 from sidecar.announce import Announcer
 from sidecar.cli import CHANGED, FAILED, UNCHANGED
 from sidecar.config_file import ConfigFile
-from sidecar.desired import Desired, path_view
 from sidecar.failures import FAILURES, told
 from sidecar.log import get_logger
 from sidecar.messages import Applied, PlansRendered, Report, WriteFailed
+from sidecar.observe import Observer
 from sidecar.plans import skipped
-from sidecar.rendering import Basis
 from sidecar.settings import Settings
 from sidecar.wiring import Source, Writing, open_engine, writing
 
@@ -43,13 +42,14 @@ def reconcile(settings: Settings) -> int:
 def look(settings: Settings, engine: Source, file: ConfigFile, announcer: Announcer) -> PlansRendered:
     """List the engine, read config.json, render. Raises one of :data:`FAILURES`."""
     began = time.monotonic()
-    snapshot = engine.snapshot()
+    observer = Observer(settings, engine, time.monotonic)
+    snapshot = observer.snapshot()
     announcer.engine_seen(snapshot)
     state = file.state()
-    basis = Basis(file.current().view, state.owners, path_view(snapshot, state.view, settings))
-    rendering = Desired(settings).render(snapshot, basis)
-    announcer.rendered(rendering)
-    return PlansRendered(rendering, snapshot, basis, 1, began)
+    seen = observer.render(snapshot, file.current().view, state.owners, state.view)
+    announcer.paths_unknown(observer.note)
+    announcer.rendered(seen.rendering)
+    return PlansRendered(seen.rendering, snapshot, seen.basis, 1, began)
 
 
 @contextmanager

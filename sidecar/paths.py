@@ -17,8 +17,6 @@ DEFAULT_DOCKER_ROOT = "/var/lib/docker"
 View = tuple[tuple[str, str], ...]
 """(host path, path in the Backrest container) of each of its mounts; empty when never seen."""
 
-_SPECIAL_TREES = ("/dev", "/proc", "/sys")
-
 
 @dataclass(frozen=True, slots=True)
 class PathRules:
@@ -29,7 +27,7 @@ class PathRules:
         engine_root: What the engine says its data root is; only a base for ``volume_prefix``.
         volume_prefix: ``--volume-prefix``; empty for none.
         exclude_binds: ``--exclude-bind-mounts``.
-        engine_socket: Path of the engine's socket on this side; left out wherever it is mounted.
+        engine_socket: Path of the engine's socket on this side; no data wherever it is mounted.
     """
 
     docker_root: str = ""
@@ -53,7 +51,7 @@ def join(base: str, rest: str) -> str:
 
 
 def volume_path(mount: Mount, rules: PathRules, volumes: Mapping[str, Volume]) -> str:
-    """Return where a volume's data lies, after ``--volume-prefix``; empty when it has no path on this host.
+    """Return where a volume's root lies, after ``--volume-prefix``; empty when it has no path on this host.
 
     With ``--docker-root`` every volume of the local driver is ``<root>/volumes/<name>/_data``, whatever the
     engine reports (contract §2); without it the engine's own answer counts, which is right for a moved root,
@@ -75,27 +73,13 @@ def volume_path(mount: Mount, rules: PathRules, volumes: Mapping[str, Volume]) -
     return source
 
 
-def is_special(path: str, rules: PathRules) -> bool:
-    """Whether a bind source is a socket or a device of the host, which no backup should read.
-
-    Decided by name alone, since the host's files need not be visible here.
-    """
-    if rules.engine_socket and path in {
-        rules.engine_socket,
-        f"/run{rules.engine_socket.removeprefix('/var/run')}",
-    }:
-        return True
-    if path.endswith((".sock", ".socket")):
-        return True
-    return any(under(path, tree) is not None for tree in _SPECIAL_TREES)
-
-
 def host_path(mount: Mount, rules: PathRules, volumes: Mapping[str, Volume]) -> str:
     """Return the host path of a mount; empty for one that has none (tmpfs, npipe, a driver without a path)."""
     if mount.type == "bind":
         return mount.source
     if mount.type in {"volume", "cluster"}:
-        return volume_path(mount, rules, volumes)
+        root = volume_path(mount, rules, volumes)
+        return join(root, mount.subpath) if root else ""
     return ""
 
 
@@ -131,6 +115,16 @@ def in_view(path: str, view: View) -> str | None:
         if covering == (source, inside):
             return seen
     return None
+
+
+def in_host(path: str, view: View) -> str | None:
+    """Return the host path of what Backrest calls ``path``, or None where that lies on none of its mounts."""
+    best = max(
+        (pair for pair in view if under(path, pair[1]) is not None),
+        key=lambda pair: len(pair[1]),
+        default=None,
+    )
+    return None if best is None else join(best[0], under(path, best[1]) or "")
 
 
 def view_of(mounts: Iterable[Mount]) -> View:

@@ -77,9 +77,11 @@ def plan_hooks(
         containers: The workload's containers.
         against: What :func:`against_stopping` said.
     """
-    names = sorted(naming.final_name(c) for c in containers)
+    names = sorted(c.name for c in containers)
+    # That tool knew a container by the one name or the other, whatever it is called today.
+    all_names = dict.fromkeys((*names, *map(naming.final_name, containers)))
     go_hooks = hooks.go_tool_commands(
-        labels.start_commands, labels.end_commands, template=labels.template, containers=names
+        labels.start_commands, labels.end_commands, template=labels.template, containers=tuple(all_names)
     )
     if labels.start_commands or labels.end_commands:
         return PlanHooks(hooks.label_hooks(labels.start_commands, labels.end_commands, names), go_hooks)
@@ -92,6 +94,6 @@ def plan_hooks(
         owner = names[0] if any(c.swarm_service == name for c in containers) else name
         return PlanHooks((), go_hooks, (Finding("template-refused", text, container=owner, label=label),))
     services = services_of(containers)
-    single = sorted(naming.final_name(c) for c in containers if not c.swarm_service)
+    single = sorted(c.name for c in containers if not c.swarm_service)
     scripts = hooks.stop_script(single, services), hooks.start_script(single, services)
     return PlanHooks(hooks.template_hooks(*scripts), go_hooks)

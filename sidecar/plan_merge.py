@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sidecar.backrest_plan import OWNED_FIELDS, Hook, Plan
-from sidecar.hook_merge import in_order, merge_hooks, our_digests
+from sidecar.hook_merge import hook_digest, in_order, merge_hooks, our_digests
 from sidecar.protojson import RETENTION, SCHEDULE, digest
 from sidecar.rendering import Owner, RenderedPlan
 
@@ -114,6 +114,7 @@ def remembers(owner: Owner, rendered: RenderedPlan) -> bool:
     """Return whether an owner record already says what :func:`owner_of` would, as far as a glance can tell."""
     return (
         owner.workload == rendered.workload
+        and owner.origin == rendered.origin
         and owner.paths == rendered.plan.paths
         and len(owner.hooks) == len(rendered.plan.hooks)
         and not owner.disabled
@@ -122,14 +123,16 @@ def remembers(owner: Owner, rendered: RenderedPlan) -> bool:
     )
 
 
-def owner_of(rendered: RenderedPlan) -> Owner:
-    """Return what the state is to remember of a plan as rendered."""
+def owner_of(rendered: RenderedPlan, since: float = 0.0) -> Owner:
+    """Return what the state is to remember of a plan as rendered; ``since`` is when we added it."""
     wanted = rendered.plan.owned_json()
     return Owner(
         workload=rendered.workload,
         fields={field: field_digest(field, wanted.get(field)) for field in OWNED_FIELDS},
         hooks=our_digests(rendered.plan.hooks),
         paths=rendered.plan.paths,
+        origin=rendered.origin,
+        since=since,
     )
 
 
@@ -182,6 +185,16 @@ def merge_plan(current: Mapping[str, Any], rendered: RenderedPlan, owner: Owner 
         else:
             out.pop("hooks", None)
     return PlanMerge(out if fields else current, tuple(fields), tuple(edited), hooks.stopped_twice)
+
+
+def stands_as_written(current: Mapping[str, Any], owner: Owner) -> bool:
+    """Return whether a plan has nothing that we did not write: nobody has touched it since."""
+    if current.keys() - {"id", "hooks", *OWNED_FIELDS}:
+        return False
+    hooks = current.get("hooks") or ()
+    return tuple(map(hook_digest, hooks)) == owner.hooks and all(
+        owner.fields.get(field) == field_digest(field, current.get(field)) for field in OWNED_FIELDS
+    )
 
 
 def disable(current: Mapping[str, Any]) -> dict[str, Any]:

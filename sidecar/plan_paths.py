@@ -1,24 +1,36 @@
-"""The paths and excludes of one plan, out of mounts and labels. Pure."""
+"""The paths and excludes of one plan, written as Backrest sees them. Pure.
+
+What is wanted of each container is decided in ``selection``; here it becomes host paths, and those become the paths
+in Backrest's container. A path that Backrest cannot read would fail the whole backup (backrest:
+pkg/restic/restic.go:318-323), so it is left out and said, or the plan stays as it is (``--unseen-paths``).
+"""
 
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
-from sidecar.labels import VolumeLabels
+from sidecar import patterns
+from sidecar.labels import PlanLabels, VolumeLabels
 from sidecar.model import Container, Finding, Mount, Volume, printable
+from sidecar.own_data import backrest_directories
+from sidecar.path_facts import Facts, no_facts
 from sidecar.paths import (
     PathRules,
     View,
     compose_line,
     host_path,
     in_view,
-    is_special,
-    longest_mount,
     through_mount,
     under,
+    volume_path,
 )
+from sidecar.selection import EXCLUDE, Exclude, Pick, SelectionRules, select
+
+INVISIBLE_PATH = "invisible-path"
+"""Code of the finding about a path that Backrest cannot read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +43,8 @@ class PathContext:
         volume_labels: Labels of those volumes that carry any.
         allowed: ``--allow-path`` prefixes; empty allows every path.
         view: How Backrest sees host paths; empty for not at all known.
+        facts: What is known of paths as Backrest sees them.
+        unseen: ``--unseen-paths``.
     """
 
     rules: PathRules
@@ -38,6 +52,14 @@ class PathContext:
     volume_labels: Mapping[str, VolumeLabels]
     allowed: tuple[str, ...] = ()
     view: View = ()
+    facts: Facts = field(default_factory=no_facts)
+    unseen: Literal["leave-out", "keep"] = "leave-out"
+
+    @property
+    def selection(self) -> SelectionRules:
+        """The part of it that ``selection`` needs."""
+        own = backrest_directories(self.view, self.facts)
+        return SelectionRules(self.rules, self.volume_labels, self.allowed, own)
 
 
 @dataclass(slots=True)
@@ -48,13 +70,15 @@ class PathDraft:
         paths: Sorted, without doubles.
         excludes: In label order, without doubles.
         findings: Skips and warnings.
-        unseen: Host paths that Backrest does not see.
+        without: Host paths that are asked for and left out, because Backrest cannot read them.
+        candidates: Paths as Backrest sees them before anything was known of them; to be looked up.
     """
 
     paths: tuple[str, ...] = ()
     excludes: tuple[str, ...] = ()
     findings: list[Finding] = field(default_factory=list)
-    unseen: list[str] = field(default_factory=list)
+    without: tuple[str, ...] = ()
+    candidates: tuple[str, ...] = ()
 
     @property
     def skipped(self) -> bool:
@@ -64,8 +88,7 @@ class PathDraft:
 
 def draft_paths(
     containers: Sequence[Container],
-    include: Sequence[str],
-    exclude: Sequence[str],
+    labels: PlanLabels,
     context: PathContext,
     *,
     only_enabled_volumes: bool = False,
@@ -74,205 +97,205 @@ def draft_paths(
 
     Args:
         containers: At least one.
-        include: ``backrest.paths.include``; empty means every mount.
-        exclude: ``backrest.paths.exclude``.
+        labels: The plan's labels.
         context: Options, volumes, view.
         only_enabled_volumes: Take volumes labelled ``backrest.enable=true`` alone, for a container that asks
             for nothing itself.
     """
-    draft = PathDraft()
-    found: dict[str, None] = {}
-    for container in containers:
-        if include:
-            hosts = _included(container, include, context, draft)
+    return _Drafting(containers, labels, context).run(only_enabled=only_enabled_volumes)
+
+
+class _Drafting:
+    """One call of :func:`draft_paths`."""
+
+    def __init__(self, containers: Sequence[Container], labels: PlanLabels, context: PathContext) -> None:
+        self.containers = containers
+        self.labels = labels
+        self.context = context
+        self.name = containers[0].name
+        self.findings: dict[Finding, None] = {}
+        self.paths: dict[str, None] = {}
+        self.without: dict[str, None] = {}
+        self.candidates: dict[str, None] = {}
+
+    def run(self, *, only_enabled: bool) -> PathDraft:
+        excludes: list[tuple[Container, Exclude]] = []
+        rules = self.context.selection
+        for container in self.containers:
+            chosen = select(container, self.labels, rules, only_enabled=only_enabled)
+            self.findings.update(dict.fromkeys(chosen.findings))
+            for pick in chosen.picks:
+                self._pick(container, pick)
+            excludes += ((container, exclude) for exclude in chosen.excludes)
+        if not self.paths and not any(finding.skips for finding in self.findings):
+            self._say_nothing_left()
+        written: dict[str, None] = {}
+        for container, exclude in excludes:
+            for pattern in self._patterns(container, exclude):
+                if not self._takes_a_path(exclude, pattern):
+                    written[pattern] = None
+        return PathDraft(
+            paths=tuple(sorted(self.paths)),
+            excludes=tuple(written),
+            findings=list(self.findings),
+            without=tuple(sorted(self.without)),
+            candidates=tuple(sorted(self.candidates)),
+        )
+
+    def _say(self, code: str, text: str, *, label: str = "", value: str = "", skips: bool = False) -> None:
+        self.findings[Finding(code, text, self.name, label, value, skips=skips)] = None
+
+    def _say_nothing_left(self) -> None:
+        if self.without:
+            text = f"{self.name} has no path that Backrest can read, so it has no plan to be written"
         else:
-            hosts = _discovered(container, context, draft, only_enabled_volumes)
-        found.update(dict.fromkeys(hosts))
-    name = containers[0].name
-    if not found and not draft.skipped:
-        what = (
-            "none of its paths.include leads to one" if include else "it has no mount that can be backed up"
-        )
-        text = f"{name} has no path to back up: {what}; set backrest.paths.include"
-        draft.findings.append(Finding("no-path", text, container=name, skips=True))
-    draft.paths = tuple(sorted({_seen(path, name, context, draft) for path in found}))
-    excludes = dict.fromkeys(
-        entry
-        for container in containers
-        for entry in (*_excluded(container, exclude, context), *_volume_excludes(container, context))
-    )
-    draft.excludes = tuple(excludes)
-    draft.findings = list(dict.fromkeys(draft.findings))
-    return draft
-
-
-def _discovered(
-    container: Container, context: PathContext, draft: PathDraft, only_enabled: bool
-) -> Iterator[str]:
-    for mount in container.mounts:
-        labels = context.volume_labels.get(mount.name) if mount.type == "volume" else None
-        if labels is not None and labels.enable is False:
-            continue
-        if only_enabled and (labels is None or not labels.enable):
-            continue
-        if mount.type == "bind" and (
-            context.rules.exclude_binds or _left_out(container, mount, context, draft)
-        ):
-            continue
-        path = host_path(mount, context.rules, context.volumes)
-        if path:
-            _tell_mounted_on_use(container, mount, path, context, draft)
-            yield posixpath.normpath(path)
-        elif mount.type in {"volume", "cluster"}:
-            text = (
-                f"volume {printable(mount.name)} of {container.name} (driver {printable(mount.driver)}) has no path "
-                "on this host and is not backed up; back it up where it lives"
+            what = (
+                "none of its paths.include leads to one"
+                if self.labels.include
+                else "it has no mount that can be backed up"
             )
-            draft.findings.append(Finding("volume-without-path", text, container=container.name))
+            text = f"{self.name} has no path to back up: {what}; set backrest.paths.include"
+        self._say("no-path", text, skips=True)
 
-
-def _tell_mounted_on_use(
-    container: Container, mount: Mount, path: str, context: PathContext, draft: PathDraft
-) -> None:
-    """Warn of a volume of the local driver that the engine mounts (``o=bind``, NFS, …) for its users alone.
-
-    When its last container stops, its directory is empty (moby: volume/local/local_unix.go, Unmount), and a mount
-    that is made later does not reach a container that has the directory above it, for binds are private. Backrest
-    reads the data for certain only when it mounts the volume itself.
-    """
-    volume = context.volumes.get(mount.name) if mount.type == "volume" else None
-    if volume is None or volume.driver != "local" or not volume.options.get("device"):
-        return
-    if any(source == posixpath.normpath(path) for source, _ in context.view):
-        return
-    kind = volume.options.get("type") or "a mount"
-    if kind == "none":
-        kind = "a bind mount"
-    text = (
-        f"volume {printable(mount.name)} of {container.name} is {printable(kind)} that the engine makes only while "
-        "a container uses the volume: Backrest may find an empty directory there; add to the volumes of the Backrest "
-        f'service: "- {printable(mount.name)}:{printable(path)}:ro"'
-    )
-    draft.findings.append(
-        Finding("volume-mounted-on-use", text, container=container.name, value=printable(mount.name))
-    )
-
-
-def _left_out(container: Container, mount: Mount, context: PathContext, draft: PathDraft) -> bool:
-    if not is_special(mount.source, context.rules):
-        return False
-    text = f"{printable(mount.source)} of {container.name} is a socket or device of the host and is left out"
-    draft.findings.append(Finding("special-file", text, container=container.name))
-    return True
-
-
-def _included(
-    container: Container, include: Sequence[str], context: PathContext, draft: PathDraft
-) -> Iterator[str]:
-    for raw in include:
-        path = posixpath.normpath(raw)
-        mount = longest_mount(path, container.mounts)
+    def _pick(self, container: Container, pick: Pick) -> None:
+        mount = pick.mount
         if mount is None:
-            if _allowed(container, raw, path, context, draft):
-                yield path
-            continue
-        if _kept_out(container, raw, mount, context, draft):
-            continue
-        host = through_mount(path, mount, context.rules, context.volumes)
-        if host:
-            base = host_path(mount, context.rules, context.volumes)
-            _tell_mounted_on_use(container, mount, base, context, draft)
-            yield posixpath.normpath(host)
-            continue
+            self._write(container, pick.path, pick)
+            return
+        context = self.context
+        base = host_path(mount, context.rules, context.volumes)
+        if base:
+            self._tell_mounted_on_use(container, mount, base)
+            host = through_mount(pick.path, mount, context.rules, context.volumes)
+            self._write(container, posixpath.normpath(host), pick)
+            return
         text = (
-            f"{printable(raw)} of {container.name} lies on a {mount.type} mount, which has no path on the host; "
-            "it is left out"
+            f"volume {printable(mount.name)} of {container.name} (driver {printable(mount.driver)}) has no path "
+            "on this host and is not backed up; back it up where it lives"
         )
-        draft.findings.append(
-            Finding(
-                "no-host-path",
-                text,
-                container=container.name,
-                label="backrest.paths.include",
-                value=printable(raw),
-            )
-        )
+        self.findings[Finding("volume-without-path", text, container=container.name)] = None
 
+    def _write(self, container: Container, host: str, pick: Pick) -> None:
+        """Put a host path among the plan's paths as Backrest sees it, or among those that it does not see."""
+        view, facts = self.context.view, self.context.facts
+        seen = in_view(host, view) if view else host
+        if seen is None:
+            why = f'add to the volumes of the Backrest service: "{compose_line(host)}"'
+            self._leave_out(container, host, f"Backrest does not see {printable(host)}", why)
+            return
+        self.candidates[seen] = None
+        fact = facts.get(seen)
+        if fact is None or (fact.there and not fact.target):
+            self.paths[seen] = None
+        elif not fact.target:
+            self._leave_out(container, host, *self._missing(seen, pick))
+        else:
+            self._follow(container, host, seen, fact.target, there=fact.there)
 
-def _kept_out(container: Container, raw: str, mount: Mount, context: PathContext, draft: PathDraft) -> bool:
-    """Whether the volume says no for itself: that counts wherever it is mounted, asked for or not."""
-    labels = context.volume_labels.get(mount.name) if mount.type == "volume" else None
-    if labels is None or labels.enable is not False:
-        return False
-    text = (
-        f"{printable(raw)} of {container.name} lies on volume {printable(mount.name)}, which says "
-        "backrest.enable=false; it is left out"
-    )
-    label = "backrest.paths.include"
-    draft.findings.append(
-        Finding("volume-left-out", text, container=container.name, label=label, value=printable(raw))
-    )
-    return True
-
-
-def _allowed(container: Container, raw: str, path: str, context: PathContext, draft: PathDraft) -> bool:
-    shown = printable(raw)
-    if context.allowed and all(under(path, prefix) is None for prefix in context.allowed):
+    def _follow(self, container: Container, host: str, seen: str, target: str, *, there: bool) -> None:
+        """Write where a symlink leads: of one that is named as a path, restic stores the link alone."""
+        if not there:
+            # The link says a path of the host, which Backrest may see under another name.
+            elsewhere = in_view(target, self.context.view)
+            self.candidates.update({elsewhere: None} if elsewhere else {})
+            fact = self.context.facts.get(elsewhere or "")
+            if not elsewhere or fact is None or not fact.there or fact.target:
+                what = f"{printable(seen)} is a symlink to {printable(target)}, which Backrest does not see"
+                why = f'add to the volumes of the Backrest service: "{compose_line(target)}"'
+                self._leave_out(container, host, what, why)
+                return
+            target = elsewhere
+        self.paths[target] = None
         text = (
-            f"{container.name}: backrest.paths.include names {shown}, which lies under no mount of the container "
-            f"and below none of --allow-path {' '.join(context.allowed)}"
+            f"{container.name}: {printable(seen)} is a symlink, of which restic would store the link alone; "
+            f"{printable(target)}, to which it leads, is backed up in its place"
         )
-        draft.findings.append(
-            Finding(
-                "path-not-allowed",
-                text,
-                container=container.name,
-                label="backrest.paths.include",
-                value=shown,
-                skips=True,
+        value = printable(seen)
+        self.findings[Finding("symlink-followed", text, container=container.name, value=value)] = None
+
+    def _missing(self, seen: str, pick: Pick) -> tuple[str, str]:
+        """Return what is to be said of a path that is not there: what, and what to do."""
+        what = f"there is no {printable(seen)} in Backrest's container"
+        if pick.mount is not None and pick.path == posixpath.normpath(pick.mount.destination):
+            return what, "is the volume or directory still there, and mounted into Backrest?"
+        label = self.labels.sources.get("include", "backrest.paths.include")
+        if patterns.has_wildcard(pick.path):
+            return (
+                what,
+                f"Backrest does not expand patterns: name the directory in {label}, and exclude the rest",
             )
+        return what, f"correct {label}"
+
+    def _leave_out(self, container: Container, host: str, what: str, advice: str) -> None:
+        self.without[host] = None
+        keep = self.context.unseen == "keep"
+        fate = "its plan stays as it is (--unseen-paths keep)" if keep else "it is left out of the backup"
+        text = f"{container.name}: {what}: {fate}; {advice}"
+        finding = Finding(INVISIBLE_PATH, text, container.name, value=printable(host), skips=keep)
+        self.findings[finding] = None
+
+    def _tell_mounted_on_use(self, container: Container, mount: Mount, path: str) -> None:
+        """Warn of a volume of the local driver that the engine mounts (``o=bind``, NFS, …) for its users alone.
+
+        When its last container stops, its directory is empty (moby: volume/local/local_unix.go, Unmount), and a
+        mount that is made later does not reach a container that has the directory above it, for binds are private.
+        Backrest reads the data for certain only when it mounts the volume itself.
+        """
+        volume = self.context.volumes.get(mount.name) if mount.type == "volume" else None
+        if volume is None or volume.driver != "local" or not volume.options.get("device"):
+            return
+        root = posixpath.normpath(volume_path(mount, self.context.rules, self.context.volumes))
+        if any(source == root for source, _ in self.context.view):
+            return
+        kind = volume.options.get("type") or "a mount"
+        if kind == "none":
+            kind = "a bind mount"
+        text = (
+            f"volume {printable(mount.name)} of {container.name} is {printable(kind)} that the engine makes only "
+            "while a container uses the volume: Backrest may find an empty directory there; add to the volumes of "
+            f'the Backrest service: "- {printable(mount.name)}:{printable(path)}:ro"'
         )
-        return False
-    text = (
-        f"{container.name}: {shown} lies under no mount of the container; it is taken as a path of the host"
-    )
-    draft.findings.append(
-        Finding(
-            "path-under-no-mount", text, container=container.name, label="backrest.paths.include", value=shown
-        )
-    )
-    return True
+        value = printable(mount.name)
+        self.findings[Finding("volume-mounted-on-use", text, container=container.name, value=value)] = None
 
+    def _patterns(self, container: Container, exclude: Exclude) -> tuple[str, ...]:
+        """Return the patterns that restic is to be given for one exclude."""
+        mark, rest = patterns.split_negation(exclude.pattern)
+        if exclude.mount is not None:
+            root = volume_path if exclude.from_root and exclude.mount.type == "volume" else host_path
+            host = root(exclude.mount, self.context.rules, self.context.volumes)
+            return (f"{mark}{patterns.escape(self._seen(posixpath.normpath(host)))}/{rest}",) if host else ()
+        if not rest.startswith("/"):
+            return tuple(patterns.below(path, exclude.pattern) for path in sorted(self.paths))
+        if not any(under(rest, path) for path in self.paths) and not mark:
+            label = self.labels.sources.get("exclude", EXCLUDE)
+            shown = printable(exclude.raw)
+            text = (
+                f"{self.name}: {label} names {shown}, which lies under no mount of {container.name}: it excludes "
+                "nothing; a path in the container is meant"
+            )
+            self._say("exclude-under-no-mount", text, label=label, value=shown)
+        return (exclude.pattern,)
 
-def _excluded(container: Container, exclude: Sequence[str], context: PathContext) -> Iterator[str]:
-    for pattern in exclude:
-        mount = longest_mount(pattern, container.mounts) if pattern.startswith("/") else None
-        host = through_mount(pattern, mount, context.rules, context.volumes) if mount else ""
-        yield (in_view(host, context.view) or host) if host else pattern
+    def _seen(self, host: str) -> str:
+        """Return a host path as it is written; of a symlink that is followed, where it leads."""
+        seen = in_view(host, self.context.view) or host
+        fact = self.context.facts.get(seen)
+        return fact.target if fact is not None and fact.target and fact.target in self.paths else seen
 
-
-def _volume_excludes(container: Container, context: PathContext) -> Iterator[str]:
-    """Excludes labelled on a volume are relative to that volume and must not reach beyond it."""
-    for mount in container.mounts:
-        labels = context.volume_labels.get(mount.name) if mount.type == "volume" else None
-        if labels is None or not labels.exclude:
-            continue
-        host = host_path(mount, context.rules, context.volumes)
-        base = in_view(host, context.view) or host if host else ""
-        for pattern in labels.exclude if base else ():
-            yield f"{base}{pattern}" if pattern.startswith("/") else f"{base}/**/{pattern}"
-
-
-def _seen(path: str, name: str, context: PathContext, draft: PathDraft) -> str:
-    if not context.view:
-        return path
-    seen = in_view(path, context.view)
-    if seen is not None:
-        return seen
-    draft.unseen.append(path)
-    text = (
-        f"{name}: Backrest does not see {printable(path)}, its backup will fail; "
-        f'add to the volumes of the Backrest service: "{compose_line(path)}"'
-    )
-    draft.findings.append(Finding("invisible-path", text, container=name, value=printable(path)))
-    return path
+    def _takes_a_path(self, exclude: Exclude, pattern: str) -> bool:
+        """Whether a written pattern leaves nothing of a path that lies below no other; that is a wrong label."""
+        if pattern.startswith("!"):
+            return False
+        taken = [path for path in self.paths if patterns.leaves_nothing(pattern, path)]
+        kept = self.paths.keys() - set(taken)
+        whole = next((p for p in taken if not any(under(p, k) for k in kept)), "")
+        if not whole:
+            return False
+        volume = exclude.from_root
+        label = "backrest.exclude" if volume else self.labels.sources.get("exclude", EXCLUDE)
+        fate = "it does not count there" if volume else "it is skipped, its plan stays as it is"
+        text = f'{self.name}: {label}="{printable(exclude.raw)}" takes {printable(whole)} whole; {fate}'
+        code = "exclude-ignored" if volume else "wrong-label"
+        self._say(code, text, label=label, value=printable(exclude.raw), skips=not volume)
+        return True

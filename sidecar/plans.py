@@ -7,23 +7,28 @@ filled in. Whatever cannot be rendered is a finding that names container, label,
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from sidecar import naming
+from sidecar.assignment import assign, inherited_plan
 from sidecar.finished_plan import Draft, Finished, finish_plan
 from sidecar.grouping import Grouping
-from sidecar.label_reader import ENABLE
+from sidecar.label_guess import ENABLE, is_ours
 from sidecar.labels import parse, parse_volume
-from sidecar.model import Container, EngineSnapshot, Finding, Volume, printable
+from sidecar.model import Container, EngineSnapshot, Finding, Volume
 from sidecar.naming import Workload
+from sidecar.own_data import leave_out_own, signs
+from sidecar.path_facts import NO_FACTS, Facts
 from sidecar.paths import PathRules, View
 from sidecar.plan_hooks import against_stopping
 from sidecar.plan_paths import PathContext, draft_paths
 from sidecar.protected import protected
-from sidecar.rendering import ConfigView, Owners, RenderedPlan, Rendering
+from sidecar.rendering import ConfigView, Owners, RenderedPlan, Rendering, origins_of
 from sidecar.repo_choice import RepoChoice
 from sidecar.settings import Settings
+from sidecar.succession import Heir
+from sidecar.unasked import unasked
 
 
 @dataclass(slots=True)
@@ -35,6 +40,7 @@ class _Group:
     present: set[str] = field(default_factory=set)
     withdrawn: set[str] = field(default_factory=set)
     drafts: list[Draft] = field(default_factory=list)
+    candidates: set[str] = field(default_factory=set)
     broken: bool = False
 
 
@@ -54,15 +60,22 @@ class Memo:
     def begin(self, context: PathContext) -> None:
         """Forget what was made under other options, another view, or with volumes that are not the same now."""
         old, self.context = self.context, context
-        if old is None or replace(context, volumes=old.volumes, volume_labels=old.volume_labels) != old:
+        if (
+            old is None
+            or replace(context, volumes=old.volumes, volume_labels=old.volume_labels, facts=old.facts) != old
+        ):
             self.groups.clear()
             self.plans.clear()
-        elif old.volumes is not context.volumes and (altered := _altered(old.volumes, context.volumes)):
-            self.groups = {
-                workload: group
-                for workload, group in self.groups.items()
-                if not any(mount.name in altered for c in group.containers for mount in c.mounts)
-            }
+            return
+        if old.facts is not context.facts:
+            known, now = old.facts, context.facts
+            changed = {p for p in known.keys() | now.keys() if known.get(p) != now.get(p)}
+            self._forget(lambda group: not changed.isdisjoint(group.candidates))
+        if old.volumes is not context.volumes and (altered := _altered(old.volumes, context.volumes)):
+            self._forget(lambda group: any(m.name in altered for c in group.containers for m in c.mounts))
+
+    def _forget(self, concerned: Callable[[_Group], bool]) -> None:
+        self.groups = {w: group for w, group in self.groups.items() if not concerned(group)}
 
 
 def _altered(old: Mapping[str, Volume], new: Mapping[str, Volume]) -> frozenset[str]:
@@ -73,6 +86,31 @@ def _altered(old: Mapping[str, Volume], new: Mapping[str, Volume]) -> frozenset[
     return frozenset(changed | (old.keys() - new.keys()))
 
 
+def path_context(
+    snapshot: EngineSnapshot, settings: Settings, path_view: View = (), facts: Facts = NO_FACTS
+) -> PathContext:
+    """Return what all plans of one rendering share when paths are worked out. Arguments as for :func:`render`."""
+    return PathContext(
+        rules=PathRules(
+            docker_root=settings.docker_root or "",
+            engine_root=snapshot.docker_root,
+            volume_prefix=settings.volume_prefix or "",
+            exclude_binds=settings.exclude_bind_mounts,
+            engine_socket=settings.docker_sock.removeprefix("unix://"),
+        ),
+        volumes=snapshot.volumes,
+        volume_labels={
+            name: parse_volume(volume.labels, volume=name)
+            for name, volume in snapshot.volumes.items()
+            if any(map(is_ours, volume.labels))
+        },
+        allowed=settings.allow_path,
+        view=path_view if settings.path_view == "auto" else (),
+        facts=facts,
+        unseen=settings.unseen_paths,
+    )
+
+
 def render(
     snapshot: EngineSnapshot,
     view: ConfigView,
@@ -80,6 +118,7 @@ def render(
     settings: Settings,
     *,
     path_view: View = (),
+    facts: Facts = NO_FACTS,
     memo: Memo | None = None,
 ) -> Rendering:
     """Return the plans that the containers' labels ask for.
@@ -90,26 +129,11 @@ def render(
         owners: Which workload has which plan.
         settings: Options.
         path_view: The Backrest container's mounts; empty writes host paths.
+        facts: What is known of paths as Backrest sees them.
         memo: Carries work from one rendering to the next; only saves time.
     """
-    volume_labels = {
-        name: parse_volume(volume.labels, volume=name)
-        for name, volume in snapshot.volumes.items()
-        if any(key.startswith("backrest.") for key in volume.labels)
-    }
-    context = PathContext(
-        rules=PathRules(
-            docker_root=settings.docker_root or "",
-            engine_root=snapshot.docker_root,
-            volume_prefix=settings.volume_prefix or "",
-            exclude_binds=settings.exclude_bind_mounts,
-            engine_socket=settings.docker_sock.removeprefix("unix://"),
-        ),
-        volumes=snapshot.volumes,
-        volume_labels=volume_labels,
-        allowed=settings.allow_path,
-        view=path_view if settings.path_view == "auto" else (),
-    )
+    context = path_context(snapshot, settings, path_view, facts)
+    volume_labels = context.volume_labels
     memo = memo or Memo()
     memo.begin(context)
     enabled = frozenset(name for name, labels in volume_labels.items() if labels.enable)
@@ -131,8 +155,16 @@ def render(
         present.update(o.workload for o in owners.values() if o.workload.partition("#")[0] in held)
     drafts = [draft for group in groups for draft in group.drafts]
     withdrawn = frozenset(key for group in groups for key in group.withdrawn)
-    ids = _assign(drafts, view, owners, settings, findings, living=present | withdrawn)
-    plans = _finish(drafts, ids, snapshot, view, owners, settings, memo, findings)
+    doubtful = frozenset(name for name, labels in volume_labels.items() if labels.doubtful)
+    others = unasked(
+        owners, present | withdrawn, lambda key: memo.grouping.of(key, snapshot), doubtful=doubtful
+    )
+    present |= others.held
+    findings += others.findings
+    living = present | withdrawn | others.silent.keys()
+    ids, inherited = assign(drafts, view, owners, settings, findings, living=living, gone=others.gone)
+    present.update(heir.before for heir in inherited.values())  # its plan stays until the successor has it
+    plans = _finish(drafts, ids, snapshot, view, owners, settings, context, memo, findings, inherited)
     renamed = sorted(
         (old, ids[owner.workload])
         for old, owner in owners.items()
@@ -144,7 +176,11 @@ def render(
         findings=tuple(findings),
         present=frozenset(present),
         withdrawn=withdrawn,
+        silent=others.silent,
         renamed=tuple(renamed),
+        candidates=tuple(
+            sorted({path for group in groups for path in group.candidates}.union(signs(context.view)))
+        ),
         default_repo=repos.fallback,
         default_repo_error=repos.error,
     )
@@ -157,7 +193,7 @@ def _draft_group(
     newest = max(containers, key=lambda c: (c.created, c.id))
     labels = parse(
         newest.labels,
-        container=naming.final_name(newest),
+        container=newest.name,
         image_labels=newest.image_labels,
         policy=settings.label_policy,
     )
@@ -182,15 +218,16 @@ def _draft_group(
     for plan in plans:
         named = workload.named(plan.name) if plan.name else workload
         group.present.add(named.key)
-        paths = draft_paths(containers, plan.include, plan.exclude, context, only_enabled_volumes=by_volume)
+        paths = draft_paths(containers, plan, context, only_enabled_volumes=by_volume)
         group.findings.extend(paths.findings)
+        group.candidates.update(paths.candidates)
         if not paths.skipped:
             group.drafts.append(Draft(named, plan, containers, paths))
     return group
 
 
 def _backrest_labels(container: Container) -> dict[str, str]:
-    return {k: v for k, v in container.labels.items() if k.startswith("backrest.")}
+    return {k: v for k, v in container.labels.items() if is_ours(k)}
 
 
 def _has_enabled_volume(container: Container, context: PathContext) -> bool:
@@ -201,37 +238,6 @@ def _has_enabled_volume(container: Container, context: PathContext) -> bool:
     )
 
 
-def _assign(
-    drafts: Sequence[Draft],
-    view: ConfigView,
-    owners: Owners,
-    settings: Settings,
-    findings: list[Finding],
-    *,
-    living: Collection[str],
-) -> Mapping[str, str]:
-    """Return the plan id of each draft by workload key."""
-    assignment = naming.assign_ids(
-        {draft.workload: draft.paths.paths for draft in drafts},
-        prefix=settings.plan_id_prefix,
-        include_project=settings.include_project_name,
-        owned={plan_id: owner.workload for plan_id, owner in owners.items()},
-        standing={
-            plan.id: plan.paths
-            for plan in view.plans
-            if plan.id not in owners or not owners[plan.id].disabled
-        },
-        living=living,
-    )
-    for loser, wanted, winner in assignment.contested:
-        text = (
-            f"{loser} and {printable(winner) or 'another workload'} both map to plan id {wanted}; "
-            f"{loser} gets {assignment.ids[loser.key]} (see --include-project-name)"
-        )
-        findings.append(Finding("plan-id-contested", text, container=str(loser), value=wanted))
-    return assignment.ids
-
-
 def _finish(
     drafts: Sequence[Draft],
     ids: Mapping[str, str],
@@ -239,25 +245,40 @@ def _finish(
     view: ConfigView,
     owners: Owners,
     settings: Settings,
+    context: PathContext,
     memo: Memo,
     findings: list[Finding],
+    inherited: Mapping[str, Heir],
 ) -> tuple[RenderedPlan, ...]:
     """Fill in what depends on the id, on config.json, and on who must not be stopped."""
     repos = RepoChoice.of(view, settings.default_repo or "")
+    directories = dict(view.local_repos)
     guarded = protected(snapshot, settings.backrest_container, settings.docker_sock)
     former = {owner.workload: plan_id for plan_id, owner in owners.items() if plan_id in repos.standing}
     before = memo.plans if memo.repos == (repos.known, repos.error) else {}
     memo.plans, memo.repos = {}, (repos.known, repos.error)
     plans: list[RenderedPlan] = []
+    origins = origins_of(owners) | {key: heir.origin for key, heir in inherited.items()}
     for draft in drafts:
         plan_id = ids.get(draft.workload.key, "")
         repo = repos.choose(draft.labels.repo, plan_id, former.get(draft.workload.key, ""))
         against = against_stopping(draft.containers, guarded, snapshot) if draft.labels.template else ()
-        basis = (plan_id, repo, against, plan_id in repos.standing)
+        origin = origins.get(draft.workload.key, "")
+        repository = directories.get(repo[0], "")
+        basis = (plan_id, repo, against, plan_id in repos.standing, repository, origin)
         done = before.get(draft.workload)
         if done is None or done.draft is not draft or done.basis != basis:
             found: list[Finding] = []
-            plan = finish_plan(draft, plan_id, repo, repos, against, settings, found)
+            own = leave_out_own(
+                draft.paths.paths,
+                draft.paths.excludes,
+                repository,
+                context.view,
+                context.facts,
+                draft.containers[0].name,
+            )
+            plan = finish_plan(draft, plan_id, repo, repos, against, settings, own, found)
+            plan = inherited_plan(plan, draft.workload, origin, settings) if plan and origin else plan
             done = Finished(draft, basis, plan, tuple(found))
         memo.plans[draft.workload] = done
         findings.extend(done.findings)

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from sidecar.backup_options import BackupOptions, docker_root, on_host
 from sidecar.engine_types import Bind, RunSpec
 from sidecar.model import COMPOSE_ONEOFF, COMPOSE_PROJECT, Container, EngineSnapshot, Mount
-from sidecar.paths import PathRules, is_special
+from sidecar.paths import PathRules
 from sidecar.quiesce import Target
+from sidecar.special_paths import why_no_data
 
 VOLUMES_LABEL = "restic-compose-backup.volumes"
 DATABASE_LABELS = tuple(f"restic-compose-backup.{kind}" for kind in ("mysql", "mariadb", "postgres"))
@@ -189,7 +190,7 @@ def _data(container: Container, options: BackupOptions) -> set[str]:
         if m.source
         and (
             m.type == "volume"
-            or (m.type == "bind" and not options.exclude_bind_mounts and not is_special(m.source, rules))
+            or (m.type == "bind" and not options.exclude_bind_mounts and not why_no_data(m.source, rules))
         )
     }
 

@@ -101,6 +101,9 @@ class ResticBackup:
         job, sets = self._job, self._sets
         for note in sets.notes:
             job.log.warn("backup.note", reason=note)
+        for sentence in sets.broken:
+            job.findings.problems.append(f"left out: {sentence}")
+            job.log.error("label.wrong", reason=sentence)
         if not sets.sets:
             job.log.info("backup.nothing", reason="no workload has anything to back up")
             return

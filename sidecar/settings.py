@@ -55,6 +55,7 @@ class Settings(BaseModel):
     hook_templates: bool = False
     allow_path: tuple[str, ...] = ()
     path_view: Literal["auto", "host"] = "auto"
+    unseen_paths: Literal["leave-out", "keep"] = "leave-out"
     orphans: Literal["keep", "disable", "remove"] = "keep"
     orphan_grace: float = 86400.0
 

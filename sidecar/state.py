@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sidecar.rendering import Owner, Owners
+from sidecar.rendering import NOT_COUNTED, Counted, Owner, Owners
 
 VERSION = 1
 
@@ -170,6 +170,12 @@ def owner_to_json(owner: Owner) -> dict[str, Any]:
         out["absent_since"] = owner.absent_since
     if owner.disabled:
         out["disabled"] = True
+    if owner.origin:
+        out["origin"] = owner.origin
+    if owner.since:
+        out["since"] = owner.since
+    if owner.counted.boot:
+        out["counted"] = list(owner.counted)
     return out
 
 
@@ -186,7 +192,15 @@ def owner_from_json(data: Any) -> Owner:
         tuple(paths),
         _number(absent_since) if absent_since else 0.0,
         get("disabled", False) is True,
+        _text(get("origin", "")),
+        _number(get("since", 0.0)),
+        _counted(data["counted"]) if "counted" in data else NOT_COUNTED,
     )
+
+
+def _counted(value: Any) -> Counted:
+    seconds, boot, uptime = value
+    return Counted(_number(seconds), _text(boot), _number(uptime))
 
 
 def _check_texts(text: object, table: object, *lists: object) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from sidecar.announce import Announcer
 from sidecar.apply import Applier
 from sidecar.backrest_api import BackrestApi
+from sidecar.boot import read_boot
 from sidecar.config_file import ConfigFile, Latest
 from sidecar.engine import Engine
 from sidecar.engine_replay import ReplayEngine
@@ -77,7 +78,14 @@ def writing(
     latest: Latest | None = None,
 ) -> Writing:
     """Return a writer's parts. ``stop`` ends its waits; the renderer has the same ``latest``."""
-    file = ConfigFile(settings, now=time.time, read_only=settings.dry_run, wait=stop.wait, latest=latest)
+    file = ConfigFile(
+        settings,
+        now=time.time,
+        read_only=settings.dry_run,
+        wait=stop.wait,
+        latest=latest,
+        boot=read_boot,
+    )
     api = api_maker(settings)
     restarter = None
     if isinstance(engine, Engine) and not settings.dry_run:

@@ -12,19 +12,16 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Protocol
 
 from sidecar.announce import Announcer
 from sidecar.child import Context
 from sidecar.config_file import ConfigFile
-from sidecar.desired import Desired, path_view
 from sidecar.duration import doubling
 from sidecar.engine_errors import EngineError
 from sidecar.log import get_logger
 from sidecar.mailbox import Mailbox
 from sidecar.messages import ConfigChanged, EngineChanged, PlansRendered, RendererInbox, Stop, VolumesChanged
-from sidecar.model import EngineSnapshot
-from sidecar.rendering import Basis
+from sidecar.observe import Observer, Source
 from sidecar.settings import Settings
 from sidecar.state_store import StateError
 
@@ -46,20 +43,13 @@ FIRST_RETRY, LONGEST_RETRY = 1.0, 30.0
 log = get_logger(__name__)
 
 
-class Looks(Protocol):
-    """What is asked of the engine."""
-
-    def snapshot(self) -> EngineSnapshot:
-        """Return everything the engine has."""
-
-
 class Renderer:
     """See the module. ``gather`` decides when to look, ``look`` does it; neither knows about the thread."""
 
     def __init__(
         self,
         settings: Settings,
-        engine: Looks,
+        engine: Source,
         file: ConfigFile,
         inbox: Mailbox[RendererInbox],
         outbox: Mailbox[PlansRendered],
@@ -67,13 +57,12 @@ class Renderer:
         announcer: Announcer,
     ) -> None:
         self._settings = settings
-        self._engine = engine
+        self._observer = Observer(settings, engine, clock)
         self._file = file
         self._inbox = inbox
         self._outbox = outbox
         self._clock = clock
         self._announcer = announcer
-        self._desired = Desired(settings)
         self._number = 0
         self._had_containers = False
         self._failures = 0
@@ -152,7 +141,7 @@ class Renderer:
             cause: Monotonic time of what made us look, for the latency.
         """
         try:
-            snapshot = self._engine.snapshot()
+            snapshot = self._observer.snapshot()
         except EngineError as error:
             self._announcer.engine_failed(error)
             return False
@@ -162,15 +151,15 @@ class Renderer:
         except (*self._file.Unusable, StateError) as error:
             self._announcer.config_unusable(error)
             return False
-        view = path_view(snapshot, state.view, self._settings)
-        basis = Basis(current.view, state.owners, view)
-        rendering = self._desired.render(snapshot, basis)
+        seen = self._observer.render(snapshot, current.view, state.owners, state.view)
+        rendering = seen.rendering
         # An engine that had containers and has none all at once was wiped, or is not the one we knew.
         suddenly_empty = self._had_containers and not snapshot.containers
         self._had_containers = self._had_containers or bool(snapshot.containers)
         if suddenly_empty:
             rendering = replace(rendering, complete=False)
         self._number += 1
+        self._announcer.paths_unknown(self._observer.note)
         self._announcer.rendered(rendering)
-        self._outbox.replace(PlansRendered(rendering, snapshot, basis, self._number, cause))
+        self._outbox.replace(PlansRendered(rendering, snapshot, seen.basis, self._number, cause))
         return True

@@ -183,7 +183,7 @@ def test_0_when_written_then_2_and_the_file_is_left_alone(config: Path, reconcil
     code, events, _ = reconcile()
     assert code == CHANGED
     assert events[-1]["action"] == "reconcile.complete"
-    assert (events[-1]["plans"], events[-1]["skipped"], events[-1]["changed"]) == (6, 2, True)
+    assert (events[-1]["plans"], events[-1]["skipped"], events[-1]["changed"]) == (5, 3, True)
     raw, status = config.read_bytes(), marks(config)
     for _ in range(2):
         code, events, _ = reconcile()

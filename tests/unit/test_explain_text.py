@@ -28,6 +28,7 @@ def plan(name: str, state: str = "up to date") -> PlanView:
         retention="7 daily",
         paths=(LONG,),
         excludes=(),
+        without=(),
         hooks=(),
         in_config=state,
         sources={},

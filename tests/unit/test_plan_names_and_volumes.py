@@ -10,9 +10,9 @@ import pytest
 from sidecar.explain_model import Clock, Explanation, explain_all
 from sidecar.lint import LintOptions, lint_files
 from sidecar.model import SWARM_SERVICE, Container, EngineSnapshot, Volume
-from sidecar.paths import PathRules
+from sidecar.plans import path_context
 from sidecar.rendering import Owner, Rendering
-from tests.unit.builders import codes, container, one, rendering, volume
+from tests.unit.builders import codes, container, one, rendering, settings, volume
 
 DB, UPLOADS = "/var/lib/docker/volumes/db/_data", "/var/lib/docker/volumes/uploads/_data"
 BOTH = (volume("db", "/db"), volume("uploads", "/uploads"))
@@ -28,7 +28,7 @@ def explained(found: Rendering, *containers: Container, volumes: tuple[Volume, .
     """The explanation of the first container."""
     snapshot = EngineSnapshot(containers, {v.name: v for v in volumes})
     clock = Clock(dt.UTC, "UTC")
-    every = explain_all(snapshot, found, None, PathRules(), (), clock, NOON)
+    every = explain_all(snapshot, found, None, path_context(snapshot, settings()), clock, NOON)
     return next(e for e in every if e.container == containers[0].name)
 
 

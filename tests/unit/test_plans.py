@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from sidecar.backrest_plan import SNAPSHOT_END, SNAPSHOT_START
@@ -94,7 +96,11 @@ class TestPaths:
 
     def test_excludes(self) -> None:
         web = container("web", {"paths.exclude": "/data/cache,*.tmp,/other/x"}, (volume("a"),))
-        assert one(web).plan.excludes == ("/var/lib/docker/volumes/a/_data/cache", "*.tmp", "/other/x")
+        assert one(web).plan.excludes == (
+            "/var/lib/docker/volumes/a/_data/cache",
+            "/var/lib/docker/volumes/a/_data/**/*.tmp",
+            "/other/x",
+        )
 
     def test_a_volume_of_another_driver_without_a_path_is_named(self) -> None:
         web = container("web", mounts=(volume("s3", "/s", driver="s3", source=""), volume("a")))
@@ -109,11 +115,26 @@ class TestView:
     def test_a_path_is_written_as_backrest_sees_it(self) -> None:
         assert one(container("web"), path_view=self.VIEW).plan.paths == ("/vols/web_data/_data",)
 
-    def test_an_unseen_path_stays_the_hosts_and_is_named(self) -> None:
-        result = rendering(container("web", mounts=(bind("/opt/x", "/x"),)), path_view=self.VIEW)
-        assert result.plans[0].plan.paths == ("/opt/x",)
+    def test_an_unseen_path_takes_no_other_down_and_is_named(self) -> None:
+        web = container("web", mounts=(bind("/opt/x", "/x"), volume("a")))
+        result = rendering(web, path_view=self.VIEW)
+        (found,) = result.plans
+        assert (found.plan.paths, found.without) == (("/vols/a/_data",), ("/opt/x",))
         (finding,) = (f for f in result.findings if f.code == "invisible-path")
         assert "- /opt/x:/opt/x:ro" in finding.message
+        assert not finding.skips
+
+    def test_an_unseen_path_can_hold_its_plan_back(self) -> None:
+        web = container("web", mounts=(bind("/opt/x", "/x"), volume("a")))
+        result = rendering(web, path_view=self.VIEW, unseen_paths="keep")
+        assert result.plans == ()
+        assert "/web" in result.present
+        assert [f.code for f in result.findings if f.skips] == ["invisible-path"]
+
+    def test_where_nothing_is_seen_there_is_no_plan(self) -> None:
+        result = rendering(container("web", mounts=(bind("/opt/x", "/x"),)), path_view=self.VIEW)
+        assert result.plans == ()
+        assert {f.code for f in result.findings} == {"invisible-path", "no-path"}
 
     def test_a_covered_path_is_not_seen(self) -> None:
         covered = (("/srv", "/srv"), ("/var/x", "/srv/app"))
@@ -186,17 +207,64 @@ class TestWorkloads:
     def test_oneoffs_are_ignored(self) -> None:
         assert rendering(container("d-web-run-1", {COMPOSE_ONEOFF: "True"}, compose=("d", "web"))).plans == ()
 
-    def test_the_newer_of_a_recreate_counts_alone_under_its_final_name(self) -> None:
-        old = container("d-web-1", {"snapshot-start": "echo $SELF"}, compose=("d", "web"), created=1)
+    @pytest.mark.parametrize(
+        ("state", "name"),
+        [
+            ("running", "0123456789ab_d-web-1"),
+            ("exited", "0123456789ab_d-web-1"),
+            (
+                "created",
+                "d-web-1",
+            ),  # Compose starts it once the old one, which runs and bears the name, is gone
+        ],
+    )
+    def test_the_newer_of_a_recreate_counts_alone_under_the_name_of_the_moment(
+        self, state: str, name: str
+    ) -> None:
+        labels = {"snapshot-start": "echo $SELF"}
+        old = container("d-web-1", labels, compose=("d", "web"), created=1)
         new = container(
             "0123456789ab_d-web-1",
-            {"snapshot-start": "echo $SELF", COMPOSE_REPLACE: old.id},
+            {**labels, COMPOSE_REPLACE: old.id},
+            (volume("new"),),
             compose=("d", "web"),
             created=2,
+            state=state,
         )
         plan = one(old, new)
-        assert plan.containers == ("d-web-1",)
-        assert plan.plan.hooks[0].command == "echo d-web-1"
+        assert plan.containers == (name,)
+        assert plan.plan.hooks[0].command == f"echo {name}"
+        assert plan.plan.paths == ("/var/lib/docker/volumes/new/_data",)
+
+    def test_a_left_over_name_is_the_name_until_it_is_renamed(self) -> None:
+        labels = {"hooks.template": "stop-start", COMPOSE_REPLACE: "web-1"}
+        left = container("0123456789ab_d-web-1", labels, (volume("a"),), compose=("d", "web"))
+        renamed = replace(left, name="d-web-1")
+        before, after = one(left), one(renamed)
+        assert all("docker" in hook.command for hook in before.plan.hooks)
+        for plan, name in ((before, left.name), (after, renamed.name)):
+            assert plan.containers == (name,)
+            assert {f"stop {name} " in hook.command for hook in plan.plan.hooks} == {True, False}
+        assert (before.workload, before.plan.id) == (after.workload, after.plan.id)
+        assert "docker stop d-web-1" in before.go_hooks, "the Go tool called it by its final name"
+
+    def test_the_workload_of_a_bare_container_goes_by_its_final_name(self) -> None:
+        left = container("0123456789ab_db", {COMPOSE_REPLACE: "db"}, (volume("a"),))
+        assert (one(left).workload, one(left).plan.id) == ("/db", "backrest_sidecar_db")
+        assert one(left).containers == ("0123456789ab_db",)
+
+    def test_a_recreate_changes_the_hooks_for_the_moment_without_the_old_container_alone(self) -> None:
+        """What the passes over Compose's create, stop, remove, rename and start see."""
+        labels = {"hooks.template": "stop-start"}
+        old = container("d-web-1", labels, (volume("a"),), compose=("d", "web"), created=1)
+        new = replace(
+            old, id="f" * 64, name="0123456789ab_d-web-1", created=2, state="created",
+            labels={**old.labels, COMPOSE_REPLACE: old.id},
+        )  # fmt: skip
+        stopped, final = replace(old, state="exited"), replace(new, name="d-web-1")
+        seen = [(old,), (old, new), (stopped, new), (new,), (final,), (replace(final, state="running"),)]
+        plans = [one(*containers).plan for containers in seen]
+        assert [plan == plans[0] for plan in plans] == [True, True, True, False, True, True]
 
     def test_same_service_of_two_projects(self) -> None:
         result = rendering(container("a", compose=("a", "web")), container("b", compose=("b", "web")))

@@ -29,7 +29,8 @@ DURATIONS = {
     "hook-watch-grace", "quiesce-timeout",
 }  # fmt: skip
 CHOICES = {
-    "apply-mode", "orphans", "path-view", "hooks", "quiesce-mode", "engine", "log-format", "log-level",
+    "apply-mode", "orphans", "path-view", "unseen-paths", "hooks", "quiesce-mode", "engine", "log-format",
+    "log-level",
 }  # fmt: skip
 
 with_env = [flag for flag in FLAGS if flag.env]
@@ -85,6 +86,7 @@ GOOD = {
     "apply-mode": ("restart", "auto"),
     "orphans": ("disable", "remove"),
     "path-view": ("host", "auto"),
+    "unseen-paths": ("keep", "leave-out"),
     "hooks": ("none", "template"),
     "log-format": ("text", "json"),
     "log-level": ("debug", "error"),
