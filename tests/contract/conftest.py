@@ -6,7 +6,6 @@ BACKREST_BIN names an older Backrest, the double plays that one in every test, s
 
 from __future__ import annotations
 
-import functools
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,7 +34,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize("kind", ["double", *played, REAL])
 
 
-@functools.cache
 def real_version() -> Version:
     """The version of the Backrest that BACKREST_BIN names."""
     return binary_version(os.environ["BACKREST_BIN"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import http.client
 import json
 import os
@@ -175,9 +176,10 @@ def start_double(home: Path, version: Version = NEWEST) -> Running:
     )
 
 
-def start_real(home: Path, version: Version = NEWEST) -> Running:
+def start_real(home: Path, version: Version | None = None) -> Running:
     """Return the real Backrest that BACKREST_BIN names, not started yet."""
-    return Running([os.environ["BACKREST_BIN"]], home, real_environ(home), version)
+    binary = os.environ["BACKREST_BIN"]
+    return Running([binary], home, real_environ(home), version or binary_version(binary))
 
 
 def real_environ(home: Path) -> dict[str, str]:
@@ -194,6 +196,7 @@ def real_environ(home: Path) -> dict[str, str]:
     return environ
 
 
+@functools.cache
 def binary_version(binary: str) -> Version:
     """Return the version of a Backrest, from the first line that it logs: older ones have no ``-version``.
 
