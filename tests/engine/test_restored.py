@@ -176,7 +176,7 @@ def test_a_link_odd_names_and_files_of_the_host(
     (real / "film").write_text("x")
     (real / "cache" / "no").write_text("x")
     (tmp_path / "link").symlink_to(real)
-    labels = {**ON, "backrest.paths.exclude": "/media/cache", "backrest.paths.include": "/media,/missing,/v"}
+    labels = {**ON, "backrest.paths.exclude": "/media/cache", "backrest.paths.include": "/media,/v"}
     binds = [f"{tmp_path}/link:/media", "/etc/hosts:/v/hosts:ro", "vol:/v"]
     engine.run_container("app", labels, binds)
     put(engine, "app", "/v/keep")
