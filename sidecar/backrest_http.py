@@ -127,6 +127,8 @@ class BackrestHttp:
 
     def _error(self, code: str, message: str, method: str, status: int) -> BackrestApiError:
         """Return the error for a Connect code; the HTTP status says less."""
+        if method == "SetConfig" and code == "unknown":
+            code = _code_of(message)
         match code:
             case "failed_precondition" if method == "SetConfig":
                 return ModnoConflict(
@@ -206,6 +208,17 @@ class BackrestHttp:
             if size > MAX_REPLY:
                 raise UnexpectedReply(f"{self.where} answered with more than {MAX_REPLY >> 20} MiB")
             parts.append(part)
+
+
+def _code_of(message: str) -> str:
+    """Return the code that Backrest gives since 1.14 to what SetConfig said before with code ``unknown``.
+
+    backrest: internal/api/backresthandler.go:73-97 (v1.12.1: :81, :88; v1.13.0: :76, :80, and :85 the prefix).
+    """
+    said = message.removeprefix("failed to update config: ")
+    if said.startswith("config modno mismatch"):
+        return "failed_precondition"
+    return "invalid_argument" if said.startswith("validation error: ") else "unknown"
 
 
 def strict_json(raw: bytes) -> dict[str, Any]:

@@ -4,8 +4,10 @@ Backrest ends with a FATAL line when it cannot use its config.json, and answers 
 sentences. Both quote values from the file, which may be secrets; what leaves this module names the place and
 the rule, never a value of a repo, a user or an unreadable file.
 
-Seen on a running Backrest 1.14.1. backrest: cmd/backrest/backrest.go:82-86, internal/config/validate.go,
-internal/config/config.go:49-52 (the prefix "validation after migration").
+Two forms of a FATAL line are read, as running ones wrote them (testdata/backrest-logs, 1.8.1 to 1.14.1): until 1.10
+the reason is part of the message and takes several lines, since 1.11 it is the field ``error``. backrest:
+cmd/backrest/backrest.go:85 (v1.10.1: :70), internal/config/validate.go, internal/config/config.go:49-52 (the prefix
+"validation after migration", since 1.9.2).
 """
 
 from __future__ import annotations
@@ -25,10 +27,13 @@ CUT_OFF_MESSAGE = "Operation was incomplete when orchestrator was restarted."
 """backrest: internal/orchestrator/orchestrator.go:115."""
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
-_FATAL = re.compile(r"\bFATAL\t(?P<message>[^\t\n]*)(?:\t(?P<fields>\{[^\n]*))?")
+_FATAL = re.compile(r"\bFATAL\t(?P<text>.*?)(?=\n\d{4}-\d\d-\d\dT|\Z)", re.DOTALL)
+_DETAIL = re.compile(r": |\n| that is using the same data directory ")
+"""Where the sentence of a FATAL line without fields ends."""
 _PANIC = re.compile(r"^panic: ", re.MULTILINE)
 _SCRUBBED = re.compile(r"\tscrubbed operation log for incomplete operations\t(?P<fields>\{[^\n]*)")
-_UP = "\tstarting web server\t"
+_UP = re.compile(r"\tstarting web server[\t ]")
+"""The address follows as a field; until 1.10 as a word."""
 _OCCURRED = re.compile(r"(?P<count>\d+) errors? occurred:$")
 _POSITION = re.compile(r"\(line (\d+):(\d+)\)")
 _FIELD = re.compile(
@@ -85,8 +90,8 @@ def config_faults_in_log(text: str) -> tuple[ConfigFault, ...]:
         return (ConfigFault("plan", "Backrest's cron parser crashed on an expression (a negative step?)"),)
     if fatal is None:
         return ()
-    error = _error_of(fatal)
-    match fatal["message"]:
+    sentence, error = _sentence_and_error(fatal["text"])
+    match sentence:
         case "error loading config":
             return parse_refusal(error)
         case "error creating orchestrator" if (init := _AUTO_INIT.search(error)) is not None:
@@ -107,7 +112,7 @@ def fatal_in_log(text: str) -> str:
     tail = _after_last_up(text)
     fatal = _last(_FATAL, tail)
     if fatal is not None:
-        return printable(fatal["message"])
+        return printable(_sentence_and_error(fatal["text"])[0])
     return "Backrest panicked" if _PANIC.search(tail) else ""
 
 
@@ -195,7 +200,9 @@ def _single(text: str) -> ConfigFault:
 
 def _after_last_up(text: str) -> str:
     """Return the log without colours from the last start that got as far as its web server."""
-    return _ANSI.sub("", text).rpartition(_UP)[2]
+    plain = _ANSI.sub("", text).replace("\r\n", "\n")
+    up = _last(_UP, plain)
+    return plain if up is None else plain[up.end() :]
 
 
 def _last(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
@@ -205,11 +212,15 @@ def _last(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
     return last
 
 
-def _error_of(fatal: re.Match[str]) -> str:
-    """Return the ``error`` of a log line's fields; the raw fields when they are no JSON (a line cut short)."""
-    raw = fatal["fields"] or ""
+def _sentence_and_error(text: str) -> tuple[str, str]:
+    """Return the sentence of a FATAL line and its error; the raw fields when they are no JSON (a line cut short)."""
+    sentence, tab, _ = text.partition("\t{")
+    detail = _DETAIL.search(text)
+    if not tab or (detail is not None and detail.start() < len(sentence)):
+        return (text[: detail.start()], text[detail.end() :]) if detail is not None else (text, "")
+    raw = text[len(sentence) + 1 :].partition("\n")[0]
     error = _fields(raw).get("error", raw)
-    return error if isinstance(error, str) else raw
+    return sentence, error if isinstance(error, str) else raw
 
 
 def _fields(raw: str) -> dict[str, object]:

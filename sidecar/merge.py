@@ -42,7 +42,8 @@ def merge_checked(
     Whoever keeps ``checked`` or ``settled`` never changes a document in place.
     """
     checked = checked or Checked()
-    preexisting = validate(data, now=now, checked=checked)
+    stdin_only = options.stdin_only
+    preexisting = validate(data, now=now, checked=checked, stdin_only=stdin_only)
     merged = merge(data, rendering, owners, options, now, settled=settled)
     blocked: dict[str, str] = {}
     if merged.changed:
@@ -50,14 +51,17 @@ def merge_checked(
         for change in merged.changes:
             if change.after is None:
                 continue
-            before = plan_problems(change.before, repos, today) if change.before is not None else ()
-            new = [problem for problem in plan_problems(change.after, repos, today) if problem not in before]
+            rules = (repos, today, stdin_only)
+            before = plan_problems(change.before, *rules) if change.before is not None else ()
+            new = [problem for problem in plan_problems(change.after, *rules) if problem not in before]
             if new:
                 blocked[change.plan_id] = "; ".join(new)
         if blocked:
             merged = merge(data, rendering, owners, options, now, leave=blocked.keys(), settled=settled)
     if merged.changed and (
-        new_faults := _introduced(validate(merged.data, now=now, checked=checked), preexisting)
+        new_faults := _introduced(
+            validate(merged.data, now=now, checked=checked, stdin_only=stdin_only), preexisting
+        )
     ):
         # Not to be reached: every change is one plan, and each was checked. Better no write than a dead Backrest.
         blocked |= {fault.plan_id or fault.where: fault.message for fault in new_faults}

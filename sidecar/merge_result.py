@@ -41,6 +41,7 @@ class MergeOptions:
             paths are equal too.
         keep_last_n_supported: Whether the running Backrest heeds ``keepLastN`` within time buckets: from v1.9.0 on.
             v1.8.1 has the field, but forgets without it (backrest: issue 777).
+        stdin_only: Whether the running Backrest is v1.12.1, see ``validation.plan_problems``.
         raise_modno: Raise ``modno`` by one when anything changes: for a write by restart, and for no other.
         quarantined: Digests (see ``merge.plan_digest``) of plans that Backrest did not come up with.
         boot: What measures the grace of orphans; without an id the wall clock does.
@@ -51,6 +52,7 @@ class MergeOptions:
     orphan_grace: float = 86400.0
     prefix: str = "backrest_sidecar_"
     keep_last_n_supported: bool = True
+    stdin_only: bool = False
     raise_modno: bool = False
     quarantined: frozenset[str] = frozenset()
     boot: Boot = NO_BOOT

@@ -23,6 +23,8 @@ from sidecar.validation import Checked
 KEEP_LAST_N_SINCE = (1, 9, 0)
 """First Backrest that forgets by ``keepLastN`` in time buckets: v1.8.1 has the field and ignores it
 (backrest: issue 777)."""
+STDIN_ONLY = ((1, 12, 1), (1, 13, 0))
+"""Where ``--stdin-from-command`` alone may stand for a plan's paths: from, and up to but not with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +152,7 @@ class Merger:
             orphan_grace=settings.orphan_grace,
             prefix=settings.plan_id_prefix,
             keep_last_n_supported=not _older(version, KEEP_LAST_N_SINCE),
+            stdin_only=not _older(version, STDIN_ONLY[0]) and _older(version, STDIN_ONLY[1]),
             raise_modno=raise_modno,
             quarantined=frozenset(
                 entry.digest for entry in state.quarantine if entry.image_id.removeprefix("sha256:") == image

@@ -170,7 +170,8 @@ class RestartCycle:
                 self._say_starved(container, queue, self._config(), stopped_at, started)
             log.info("backrest.restart", container=container.name, seconds=round(self._now() - stopped_at, 3))
             return Restarted(written, restarted=True)
-        said = self._engine.logs(container.id, since=math.floor(started) - 1, tail=400)
+        # Until 1.10 Backrest writes each fault on lines of its own, below the one that says FATAL.
+        said = self._engine.logs(container.id, since=math.floor(started) - 1, tail=4000)
         fault = config_error_in_log(said)
         if fault is None or written.before is None or not _is_ours(fault, written, ran_for):
             text = (

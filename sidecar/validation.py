@@ -2,7 +2,9 @@
 
 A single fault keeps Backrest from starting at all (backrest: cmd/backrest/backrest.go:82-86), so every backup stops.
 The rules are those of backrest: internal/config/validate.go as of the file's ``version``, after the migrations that
-Backrest would run on it (backrest: internal/config/migrations). No fault text ever holds a value that may be secret.
+Backrest would run on it (backrest: internal/config/migrations). Older ones take more, see tests/double_version.py:
+there our rules are the stricter ones; what an older one refuses beyond them is asked for by ``stdin_only``. No fault
+text ever holds a value that may be secret.
 
 Not checked, because the file alone does not tell: whether migration 5 refuses over RESTIC_PASSWORD in Backrest's
 environment, and whether a repo with ``autoInitialize`` can be initialised.
@@ -60,18 +62,18 @@ class Checked:
     Whoever keeps one never changes a document in place. It holds the last document and its plans alone.
 
     Attributes:
-        last: The last document, the day it was judged by, and its faults.
+        last: The last document, the day and the ``stdin_only`` that it was judged by, and its faults.
     """
 
     def __init__(self) -> None:
-        self.last: tuple[Document, dt.date | None, tuple[Fault, ...]] | None = None
-        self._rules: tuple[frozenset[str], dt.date | None] = (frozenset(), None)
+        self.last: tuple[Document, dt.date | None, bool, tuple[Fault, ...]] | None = None
+        self._rules: tuple[frozenset[str], dt.date | None, bool] = (frozenset(), None, False)
         self._good: dict[int, Mapping[str, Any]] = {}
         self._before: dict[int, Mapping[str, Any]] = {}
 
-    def begin(self, repos: Collection[str], today: dt.date | None) -> None:
+    def begin(self, repos: Collection[str], today: dt.date | None, stdin_only: bool) -> None:
         """Begin with a document; forget everything where its plans are judged by other repos or another day."""
-        rules = (frozenset(repos), today)
+        rules = (frozenset(repos), today, stdin_only)
         self._before = self._good if rules == self._rules else {}
         self._rules, self._good = rules, {}
 
@@ -86,7 +88,7 @@ class Checked:
 
 
 def validate(
-    data: Document, *, now: float | None = None, checked: Checked | None = None
+    data: Document, *, now: float | None = None, checked: Checked | None = None, stdin_only: bool = False
 ) -> tuple[Fault, ...]:
     """Return every fault for which Backrest would refuse to start; empty for a good file. Linear time.
 
@@ -94,11 +96,13 @@ def validate(
         data: The document, of the shape that ``backrest_config.parse`` guarantees.
         now: Unix time; a cron expression must fire within five years from it. Without it, ever firing is enough.
         checked: Remembers which plans are good, for the next call.
+        stdin_only: See :func:`plan_problems`.
     """
     checked = checked or Checked()
     today = day_of(now)
-    if checked.last is not None and checked.last[0] is data and checked.last[1] == today:
-        return checked.last[2]
+    last = checked.last
+    if last is not None and last[0] is data and last[1:3] == (today, stdin_only):
+        return last[3]
     faults = [Fault("config.json", wrong.lstrip(". ")) for wrong in [TOP.check(data)] if wrong]
     faults += [Fault(where, message) for where, message in _top_faults(data)] if not faults else []
     version = as_int(data.get("version")) or 0
@@ -115,7 +119,7 @@ def validate(
             faults.append(Fault(where, "the id is given twice", repo_id=repo_id))
         seen.add(repo_id)
     ids: set[str] = set()
-    checked.begin(seen, today)
+    checked.begin(seen, today, stdin_only)
     for plan in data.get("plans") or ():
         plan_id = plan.get("id") or ""
         if gone and str(plan.get("repo")) in gone:
@@ -128,8 +132,8 @@ def validate(
         ids.add(plan_id)
         if texts := checked.problems(plan):
             faults += [Fault(f'plan "{printable(plan_id)}"', text, plan_id) for text in texts]
-    checked.last = data, today, tuple(faults)
-    return checked.last[2]
+    checked.last = data, today, stdin_only, tuple(faults)
+    return checked.last[3]
 
 
 def day_of(now: float | None) -> dt.date | None:
@@ -162,8 +166,18 @@ def orphaned_repos(data: Document) -> frozenset[str]:
     return frozenset(repo.get("id") or "" for repo in repos if _origin(repo) and _origin(repo) not in peers)
 
 
-def plan_problems(plan: Mapping[str, Any], repos: Collection[str], today: dt.date | None) -> list[str]:
-    """Return what Backrest finds wrong with one plan (backrest: internal/config/validate.go:144-182)."""
+def plan_problems(
+    plan: Mapping[str, Any], repos: Collection[str], today: dt.date | None, stdin_only: bool = False
+) -> list[str]:
+    """Return what Backrest finds wrong with one plan (backrest: internal/config/validate.go:144-182).
+
+    Args:
+        plan: The plan.
+        repos: The ids that it may name.
+        today: A cron expression must fire within five years from it; None for ever firing at all.
+        stdin_only: Of the flags only ``--stdin-from-command`` may stand for paths (backrest v1.12.1:
+            internal/config/validate.go:137-140); before and after any flag may.
+    """
     if wrong := PLAN.check(plan):
         return _unreadable(wrong)
     out: list[str] = []
@@ -174,8 +188,11 @@ def plan_problems(plan: Mapping[str, Any], repos: Collection[str], today: dt.dat
     if schedule is not None and (problem := _schedule_problem(schedule, today)):
         out.append(f"schedule {problem}")
     paths = plan.get("paths")
-    if not paths and not plan.get("backup_flags"):
+    flags = plan.get("backup_flags") or ()
+    if not paths and not flags:
         out.append("has no path")
+    elif not paths and stdin_only and "--stdin-from-command" not in flags:
+        out.append("has no path, instead of which this Backrest takes --stdin-from-command alone")
     elif paths and "" in paths:
         out.append("has an empty path")
     repo = plan.get("repo") or ""

@@ -22,7 +22,6 @@ import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable
 from copy import deepcopy
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -33,15 +32,16 @@ if not __package__:
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from tests import double_rules as rules
+from tests.double_log import log_line
 from tests.double_messages import Json, Refused, read
 from tests.double_store import ApiError, Fatal, Store
 from tests.double_tasks import Oplog, Tasks
+from tests.double_version import NEWEST, Version
 
 if TYPE_CHECKING:
     from typing import Self
 
 MASK = "********"
-_COLOURS = {"INFO": "34", "WARN": "33", "ERROR": "31", "FATAL": "31"}
 
 
 class Double:
@@ -52,6 +52,7 @@ class Double:
         data_dir: Where operations are kept.
         bind: ``host:port``; port 0 takes a free one.
         out: Where the log goes.
+        version: Which Backrest it plays, see ``double_version``.
 
     Attributes:
         before: Method name → what is called before it is served, once for each call. Tests put races here.
@@ -61,9 +62,16 @@ class Double:
     """
 
     def __init__(
-        self, config: Path, data_dir: Path, bind: str = "127.0.0.1:0", out: IO[str] | None = None
+        self,
+        config: Path,
+        data_dir: Path,
+        bind: str = "127.0.0.1:0",
+        out: IO[str] | None = None,
+        *,
+        version: Version = NEWEST,
     ) -> None:
         self._out = out
+        self.version = version
         self._log_lock = threading.Lock()
         self.before: dict[str, Callable[[], None]] = {}
         self.methods: dict[str, Callable[[bytes], Json]] = {
@@ -74,8 +82,8 @@ class Double:
             "GetOperations": self._get_operations,
             "Backup": self._backup,
         }
-        self.log("INFO", "backrest starting", version="1.14.1", commit="double")
-        self.store = Store(config)
+        self.log("INFO", "backrest starting", version=str(version), commit="double", log_dir=str(data_dir))
+        self.store = Store(config, version)
         data_dir.mkdir(parents=True, exist_ok=True)
         self._lock_file = (data_dir / "oplog.lock").open("w")
         try:
@@ -88,6 +96,7 @@ class Double:
         found = {"incomplete_ops": self.oplog.incomplete, "deleted_ops": 0}
         self.log("INFO", "scrubbed operation log for incomplete operations", **found)
         self.tasks = Tasks(self.oplog, data_dir, self.log)
+        self.tasks.tells_start_errors = version.tells_start_errors
         self.oplog.schedule(self.store.cached)
         self.log("INFO", "reset task queue, scheduling new task set", timezone="UTC")
         host, _, port = bind.rpartition(":")
@@ -118,7 +127,7 @@ class Double:
         """Write one log line."""
         if self._out is not None:
             with self._log_lock:
-                print(log_line(level, message, fields), file=self._out, flush=True)
+                print(log_line(level, message, fields, self.version), file=self._out, flush=True)
 
     def call(self, method: str, body: bytes) -> Json:
         """Serve one method of ``v1.Backrest``."""
@@ -129,6 +138,14 @@ class Double:
             raise ApiError(
                 "invalid_argument", f"unmarshal message: unmarshal into *v1.Config: {error}"
             ) from None
+        except ApiError as error:
+            code, message = error.args
+            if self.version.has_codes or code == "unknown":
+                raise
+            prefix = (
+                "failed to update config: " if method == "SetConfig" and self.version.prefixes_errors else ""
+            )
+            raise ApiError("unknown", prefix + message) from None
 
     def permits(self, authorization: str) -> bool:
         """Return whether an ``Authorization`` header is enough."""
@@ -145,6 +162,8 @@ class Double:
     def _get_config(self, _: bytes) -> Json:
         with self.store.lock:
             shown = deepcopy(self.store.cached)
+        if not self.version.masks:
+            return shown
         if "identity" in shown.get("sync", {}):
             shown["sync"]["identity"] = {"keyId": shown["sync"]["identity"].get("keyId", "")}
         for user in shown.get("auth", {}).get("users", []):
@@ -152,7 +171,7 @@ class Double:
         return shown
 
     def _set_config(self, body: bytes) -> Json:
-        new = read(body)
+        new = read(body, self.version)
         with self.store.lock:
             old = self.store.cached
             if new.get("modno", 0) != old.get("modno", 0):
@@ -169,12 +188,14 @@ class Double:
             new["modno"] = new.get("modno", 0) + 1
             self.store.save(new)
             self.oplog.schedule(new)
-        return self._get_config(b"")
+            saved = deepcopy(new)
+        return self._get_config(b"") if self.version.masks_answers else saved
 
     def _add_repo(self, body: bytes) -> Json:
         """Add a repo. ``modno`` is neither checked nor raised: that is Backrest's gap, and the point of this."""
-        asked = json.loads(body).get("repo", {})
-        repo = read(json.dumps({"repos": [asked]}).encode())["repos"][0]
+        asked = json.loads(body)
+        asked = asked.get("repo", {}) if self.version.wraps_repo else asked
+        repo = read(json.dumps({"repos": [asked]}).encode(), self.version)["repos"][0]
         repo["guid"] = hashlib.sha256(repo.get("uri", "").encode()).hexdigest()
         with self.store.lock:
             config = deepcopy(self.store.cached)
@@ -183,11 +204,10 @@ class Double:
         return self._get_config(b"")
 
     def _remove_repo(self, body: bytes) -> Json:
+        gone = json.loads(body).get("repoId" if self.version.names_repo_id else "value")
         with self.store.lock:
             config = deepcopy(self.store.cached)
-            config["repos"] = [
-                r for r in config.get("repos", []) if r["id"] != json.loads(body).get("repoId")
-            ]
+            config["repos"] = [r for r in config.get("repos", []) if r["id"] != gone]
             self.store.save(config)
         return self._get_config(b"")
 
@@ -207,14 +227,6 @@ class Double:
         if failed:
             raise ApiError("unknown", failed)
         return {}
-
-
-def log_line(level: str, message: str, fields: Json) -> str:
-    """Return a line as Backrest's console log has it."""
-    now = time.time()
-    stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now * 1000) % 1000:03}Z"
-    line = f"{stamp}\t\x1b[{_COLOURS[level]}m{level}\x1b[0m\t{message}"
-    return line + ("\t" + json.dumps(fields, ensure_ascii=False) if fields else "")
 
 
 def hash_password(password: str) -> str:
@@ -278,16 +290,17 @@ def main() -> int:
     )
     parser.add_argument("--bind", "-bind-address", default=os.environ.get("BACKREST_PORT", "127.0.0.1:9898"))
     parser.add_argument("--data", "-data-dir", default=os.environ.get("BACKREST_DATA", "/data"))
+    parser.add_argument("--play", type=Version.of, default=NEWEST, help="which version of Backrest to be")
     options = parser.parse_args()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     bind = options.bind if ":" in options.bind else f"0.0.0.0:{options.bind}"
     try:
-        double = Double(Path(options.config), Path(options.data), bind, sys.stdout)
+        double = Double(Path(options.config), Path(options.data), bind, sys.stdout, version=options.play)
     except Fatal as fatal:
         message, fields = fatal.args
-        sys.stdout.write(log_line("FATAL", message, fields) + "\n")
+        sys.stdout.write(log_line("FATAL", message, fields, options.play) + "\n")
         return 1
     except rules.Panicked:
         sys.stderr.write("panic: runtime error: negative shift amount\n\ngoroutine 1 [running]:\n")

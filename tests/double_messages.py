@@ -12,6 +12,8 @@ import json
 import re
 from typing import Any
 
+from tests.double_version import NEWEST, Version
+
 Json = dict[str, Any]
 
 _ENUMS = {
@@ -61,6 +63,16 @@ _MESSAGES = {  # name or name|proto_name, ":" its type, "*" for a list, "@" befo
     "Permission": "type:Grant scopes:*s",
 }
 
+_SINCE = {
+    ("Multihost", "identity"): "1.9",
+    ("Hook", "actionTelegram"): "1.10",
+    ("Multihost", "pairingTokens"): "1.13",
+    ("Repo", "shared"): "1.13",
+    ("Repo", "originInstanceId"): "1.13",
+    ("Repo", "forgetPolicy"): "1.13",
+}
+"""Fields that an older Backrest does not know, so that it discards them."""
+
 
 class Refused(Exception):
     """Backrest refuses; the text is its sentence."""
@@ -89,7 +101,7 @@ _NUMBERS = {
 }
 
 
-def read(raw: bytes) -> Json:
+def read(raw: bytes, version: Version = NEWEST) -> Json:
     """Return the config in ``raw`` as protojson with DiscardUnknown understands it; zero values are left out."""
     try:
         found = json.loads(raw.decode("utf-8"), object_pairs_hook=_Pairs, parse_constant=_no_constant)
@@ -99,11 +111,29 @@ def read(raw: bytes) -> Json:
         raise Refused(
             "proto: unexpected EOF" if ended and raw.strip() else "proto: syntax error (line 1:1)"
         ) from None
-    return _message("Config", found)
+    return _message("Config", _known("Config", found, version))
 
 
 def _no_constant(text: str) -> None:
     raise ValueError(text)
+
+
+def _known(name: str, value: Any, version: Version) -> Any:
+    """Return a message without the fields that this version does not know."""
+    if version == NEWEST or not isinstance(value, _Pairs) or name not in _TABLE:
+        return value
+    kept = _Pairs()
+    for key, given in value:
+        field = _TABLE[name].get(key)
+        if field is not None and version.since(_SINCE.get((name, field[0]), "0.0")):
+            many = isinstance(given, list) and not isinstance(given, _Pairs)
+            inner = (
+                [_known(field[1], item, version) for item in given]
+                if many
+                else _known(field[1], given, version)
+            )
+            kept.append((key, inner))
+    return kept
 
 
 def _message(name: str, value: Any) -> Json:

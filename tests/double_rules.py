@@ -17,8 +17,8 @@ import threading
 from collections.abc import Callable
 
 from tests.double_messages import Json, Refused
+from tests.double_version import NEWEST, Version
 
-VERSION = 6
 _BOUNDS = (("minute", 0, 59), ("hour", 0, 24), ("dom", 1, 31), ("month", 1, 12), ("dow", 0, 6))
 _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 _DAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
@@ -26,6 +26,7 @@ _NAMES = {
     "month": {name: number for number, name in enumerate(_MONTHS, 1)},
     "dow": {name: number for number, name in enumerate(_DAYS)},
 }
+_PEM = "-----BEGIN EC PRIVATE-----\n"
 _NUMBER = re.compile(r"[+-]?[0-9]+\Z")
 
 
@@ -41,22 +42,30 @@ def _hang() -> None:
 hang: Callable[[], None] = _hang
 
 
-def new_identity() -> Json:
-    """Return something in the shape of an ed25519 identity."""
+def new_identity(version: Version = NEWEST) -> Json:
+    """Return something in the shape of an identity as this version makes it."""
     seed = secrets.token_bytes(32)
     public = hashlib.sha256(b"public" + seed).digest()
+    if not version.has_ed25519:
+        pems = [f"{_PEM}{base64.b64encode(part).decode()}\n" for part in (seed, public)]
+        return {"keyId": "ecdsa." + public.hex(), "ed25519priv": pems[0], "ed25519pub": pems[1]}
     key = base64.urlsafe_b64encode(hashlib.sha256(public).digest()).decode().rstrip("=")
     plain = [base64.b64encode(part).decode().rstrip("=") for part in (seed, public)]
     return {"keyId": "ed25519." + key, "ed25519priv": plain[0], "ed25519pub": plain[1]}
 
 
-def migrate(config: Json) -> bool:
+def migrate(config: Json, backrest: Version = NEWEST) -> bool:
     """Bring a config that was read from disk up to date; return whether it must be written."""
-    sync = config.setdefault("sync", {})
-    mutated = "identity" not in sync
-    sync.setdefault("identity", new_identity())
+    mutated = False
+    if backrest.has_identity:
+        sync = config.setdefault("sync", {})
+        mutated = "identity" not in sync
+        sync.setdefault("identity", new_identity(backrest))
+    elif config == {}:
+        config["version"] = backrest.config
+        return True
     version = config.get("version", 0)
-    if version >= VERSION:
+    if version >= backrest.config:
         return mutated
     if version == 0:
         raise Refused("config version 0 is invalid")
@@ -70,14 +79,14 @@ def migrate(config: Json) -> bool:
                 repo[policy]["schedule"]["clock"] = "CLOCK_LAST_RUN_TIME"
         if version < 4 and not repo.get("guid"):
             repo["guid"] = hashlib.sha256(repo.get("id", "").encode()).hexdigest()
-    if not sync["identity"].get("keyId", "").startswith("ed25519."):
-        sync["identity"] = new_identity()
-    config["version"] = VERSION
+    if backrest.has_ed25519 and not config["sync"]["identity"].get("keyId", "").startswith("ed25519."):
+        config["sync"]["identity"] = new_identity()
+    config["version"] = backrest.config
     return True
 
 
-def validate(config: Json) -> None:
-    """Check and sort a config in place, as every load and save does.
+def validate(config: Json, version: Version = NEWEST) -> None:
+    """Check and sort a config in place, as every load and save of this version does.
 
     Raises:
         Refused: With all faults, as Backrest lists them.
@@ -87,11 +96,11 @@ def validate(config: Json) -> None:
     if instance and (_reserved(instance) or len(instance.encode()) > 50):
         errors.append(f'instance ID "{instance}" invalid: (> 50 chars): too long')
     errors += _auth(config.get("auth"))
-    _drop_orphaned(config)
+    _drop_orphaned(config)  # one that was before 1.13 has no such repos
     repos: dict[str, Json] = {}
     for repo in config.get("repos", []):
         name = repo.get("id", "")
-        errors += [f"repo {name}: {fault}" for fault in _grouped(_repo(repo))]
+        errors += [f"repo {name}: {fault}" for fault in _grouped(_repo(repo, version))]
         errors += [f"repo {name}: duplicate id"] if name in repos else []
         repos[name] = repo
     plans = set()
@@ -99,14 +108,17 @@ def validate(config: Json) -> None:
         name = plan.get("id", "")
         errors += [f"plan {name}: duplicate id"] if name in plans else []
         plans.add(name)
-        errors += [f"plan {name}: {fault}" for fault in _grouped(_plan(plan, repos))]
+        errors += [f"plan {name}: {fault}" for fault in _grouped(_plan(plan, repos, version))]
     for key in ("repos", "plans"):
         if key in config:
             config[key].sort(key=lambda entry: str(entry.get("id", "")))
-    if "sync" in config:
+    if "sync" in config and version.has_identity:
         identity = config["sync"].get("identity", {})
         if not identity.get("keyId"):
             errors.append("multihost: identity keyid is required")
+        elif not version.has_ed25519:
+            bad = not identity.get("ed25519priv", "").startswith(_PEM)
+            errors += ["multihost: verify private key: no private key found in pem"] if bad else []
         elif len(base64.b64decode(identity.get("ed25519priv", "") + "===")) != 32:
             errors.append(
                 "multihost: verify private key: invalid ed25519 private key seed size: got 0, want 32"
@@ -159,7 +171,7 @@ def _drop_orphaned(config: Json) -> None:
         config["plans"] = [p for p in config.get("plans", []) if p.get("repo") not in gone]
 
 
-def _repo(repo: Json) -> list[str]:
+def _repo(repo: Json, version: Version) -> list[str]:
     errors = _identifier(repo.get("id", ""))
     guid = repo.get("guid", "")
     if guid and repo.get("autoInitialize"):
@@ -171,12 +183,13 @@ def _repo(repo: Json) -> list[str]:
     if not repo.get("uri"):
         errors.append("uri is required")
     for task in ("prune", "check", "forget"):
-        errors += _schedule(repo.get(f"{task}Policy", {}).get("schedule"), f"{task} policy schedule")
+        errors += _schedule(repo.get(f"{task}Policy", {}).get("schedule"), f"{task} policy schedule", version)
     forget = repo.get("forgetPolicy", {})
-    if set(forget.get("schedule", {})) - {"disabled", "clock"}:
+    chosen = set(forget.get("schedule", {})) - {"clock"}
+    if "disabled" not in chosen and (chosen or ("schedule" in forget and version.empty_schedule_forgets)):
         retention = forget.get("retention")
         missing = ["forget policy must specify a retention policy"]
-        errors += missing if retention is None else _retention(retention, "forget policy")
+        errors += missing if retention is None else _retention(retention, "forget policy: ")
     errors += [
         f"invalid env var {e}, must take format KEY=VALUE" for e in repo.get("env", []) if "=" not in e
     ]
@@ -184,34 +197,40 @@ def _repo(repo: Json) -> list[str]:
     return errors
 
 
-def _plan(plan: Json, repos: dict[str, Json]) -> list[str]:
+def _plan(plan: Json, repos: dict[str, Json], version: Version) -> list[str]:
     errors = _identifier(plan.get("id", ""))
-    errors += _schedule(plan.get("schedule"), "backup schedule")
-    if not plan.get("paths") and not plan.get("backup_flags"):
-        errors.append(
-            "at least one path is required (unless backup_flags supplies paths, e.g. --files-from or"
-            " --stdin-from-command)"
-        )
+    errors += _schedule(plan.get("schedule"), "backup schedule", version)
+    if not plan.get("paths") and version.wants_a_path:
+        errors += _instead_of_paths(plan.get("backup_flags", []), version)
     errors += [f"path[{n}] cannot be empty" for n, path in enumerate(plan.get("paths", [])) if not path]
     if not plan.get("repo"):
         errors.append("repo is required")
     if plan.get("repo", "") not in repos:
         errors.append(f'repo "{plan.get("repo", "")}" not found')
     if "retention" in plan:
-        errors += _retention(plan["retention"], "retention")
+        errors += _retention(plan["retention"], "retention: " if version.names_retention else "")
     plan.get("paths", []).sort()
     return errors
 
 
+def _instead_of_paths(flags: list[str], version: Version) -> list[str]:
+    if version.wants_stdin:
+        missing = "at least one path is required (unless --stdin-from-command is used)"
+        return [] if "--stdin-from-command" in flags else [missing]
+    supplied = "backup_flags supplies paths, e.g. --files-from or --stdin-from-command"
+    return [] if flags else [f"at least one path is required (unless {supplied})"]
+
+
 def _retention(policy: Json, where: str) -> list[str]:
     if not policy:
-        return [f"{where}: retention policy must specify a policy"]
+        either = "" if where else "must be nil or "
+        return [f"{where}retention policy {either}must specify a policy"]
     if policy.get("policyTimeBucketed") == {}:
-        return [f"{where}: time bucketed policy must specify a non-empty bucket"]
+        return [f"{where}time bucketed policy must specify a non-empty bucket"]
     return []
 
 
-def _schedule(schedule: Json | None, where: str) -> list[str]:
+def _schedule(schedule: Json | None, where: str, version: Version) -> list[str]:
     schedule = schedule or {}
     for key, unit in (("maxFrequencyDays", "days"), ("maxFrequencyHours", "hours")):
         if schedule.get(key, 1) < 1:
@@ -224,7 +243,8 @@ def _schedule(schedule: Json | None, where: str) -> list[str]:
     if not cron:
         return [f"{where}: empty cron expression"]
     try:
-        if next_time(cron, dt.datetime.now()) is None:  # noqa: DTZ005 - the local zone, as Backrest reads it
+        never = next_time(cron, dt.datetime.now()) is None  # noqa: DTZ005 - the local zone, as Backrest reads it
+        if never and version.cron_must_fire:
             raise Refused("next scheduled time is invalid (check for DOW=7 usage)")
     except Refused as error:
         return [f'{where}: invalid cron "{cron}": {error}']

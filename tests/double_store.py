@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tests import double_rules as rules
 from tests.double_messages import Json, Refused, read
+from tests.double_version import NEWEST, Version
 
 KEEP = 10
 
@@ -28,28 +29,30 @@ class ApiError(Exception):
 class Store:
     """config.json as Backrest keeps it: read once, cached, written as a whole."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, version: Version = NEWEST) -> None:
         self._path = path
+        self._version = version
         self.lock = threading.RLock()
         try:
             raw = path.read_bytes()
         except FileNotFoundError:
-            self.cached: Json = {"version": rules.VERSION, "auth": {"disabled": True}}
-            self.cached["sync"] = {"identity": rules.new_identity()}
+            self.cached: Json = {"version": version.config, "auth": {"disabled": True}}
+            if version.has_identity:
+                self.cached["sync"] = {"identity": rules.new_identity(version)}
             return
         except OSError as error:
             raise Fatal("error loading config", {"error": f"failed to read config file: {error}"}) from None
         try:
-            config = read(raw)
+            config = read(raw, version)
         except Refused as error:
             raise Fatal("error loading config", {"error": f"failed to unmarshal config: {error}"}) from None
         prefix = ""
         try:
-            if rules.migrate(config):
-                prefix = "validation after migration: "
-                rules.validate(config)
+            if rules.migrate(config, version):
+                prefix = "validation after migration: " if version.since("1.9.2") else ""
+                rules.validate(config, version)
                 self._write(config)
-            rules.validate(config)
+            rules.validate(config, version)
         except Refused as error:
             at_migration = str(error).startswith("config version")
             raise Fatal(
@@ -60,7 +63,7 @@ class Store:
     def save(self, config: Json) -> None:
         """Check, write and cache a config."""
         try:
-            rules.validate(config)
+            rules.validate(config, self._version)
         except Refused as error:
             raise ApiError("invalid_argument", f"validation error: {error}") from None
         self._write(config)

@@ -132,6 +132,7 @@ class Tasks:
     Attributes:
         seconds: How long a backup takes.
         fail: Whether it fails.
+        tells_start_errors: Whether a START hook that halts fires the ERROR hooks.
     """
 
     def __init__(self, oplog: Oplog, data_dir: Path, log: Callable[..., None]) -> None:
@@ -143,6 +144,7 @@ class Tasks:
         self._restic = data_dir / "restic"
         self.seconds = 0.0
         self.fail = False
+        self.tells_start_errors = True
         if not self._restic.is_symlink():
             self._restic.symlink_to(sys.executable)
 
@@ -217,6 +219,8 @@ class Tasks:
         return ended != 0 or self.fail
 
     def _quietly(self, repo: Json, plan: Json, parent: Json, events: list[str]) -> None:
+        if not self.tells_start_errors and "CONDITION_SNAPSHOT_END" not in events:
+            return
         try:
             self._hooks(repo, plan, parent, events)
         except Halted:

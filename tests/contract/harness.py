@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import http.client
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any, Self
 
 from sidecar.backrest_api import BackrestApi
+from tests.double_version import NEWEST, Version
 from tests.waiting import eventually
 
 DOUBLE = Path(__file__).resolve().parent.parent / "backrest_double.py"
@@ -40,11 +44,20 @@ class Running:
         command: The program.
         home: A directory of its own: ``config/config.json``, ``data``, ``log``.
         environ: Environment.
+        version: Which version it is.
         log: Name of its log in ``home``.
     """
 
-    def __init__(self, command: list[str], home: Path, environ: dict[str, str], log: str = "log") -> None:
+    def __init__(
+        self,
+        command: list[str],
+        home: Path,
+        environ: dict[str, str],
+        version: Version = NEWEST,
+        log: str = "log",
+    ) -> None:
         self.home = home
+        self.version = version
         self.config = home / "config" / "config.json"
         self.config.parent.mkdir(parents=True, exist_ok=True)
         self.command = command
@@ -116,6 +129,10 @@ class Running:
         finally:
             connection.close()
 
+    def add_repo(self, repo: dict[str, Any]) -> None:
+        """Add a repo as its web page does."""
+        self.post("v1.Backrest/AddRepo", {"repo": repo} if self.version.wraps_repo else repo)
+
     def up(self) -> bool:
         """Return whether its port takes a connection."""
         with socket.socket() as probe:
@@ -152,13 +169,21 @@ class RunningDouble(Running):
         self.post("double/backup", {"seconds": seconds})
 
 
-def start_double(home: Path) -> Running:
-    """Return a double that lives in ``home``, not started yet."""
-    return RunningDouble([sys.executable, str(DOUBLE)], home, dict(os.environ))
+def start_double(home: Path, version: Version = NEWEST) -> Running:
+    """Return a double that lives in ``home`` and plays this version, not started yet."""
+    return RunningDouble(
+        [sys.executable, str(DOUBLE), "--play", str(version)], home, dict(os.environ), version
+    )
 
 
-def start_real(home: Path) -> Running:
+def start_real(home: Path, version: Version | None = None) -> Running:
     """Return the real Backrest that BACKREST_BIN names, not started yet."""
+    binary = os.environ["BACKREST_BIN"]
+    return Running([binary], home, real_environ(home), version or binary_version(binary))
+
+
+def real_environ(home: Path) -> dict[str, str]:
+    """Return the environment for a real Backrest in ``home``, with a restic that needs no storage."""
     home.mkdir(parents=True, exist_ok=True)
     restic = home / "restic"
     restic.write_text(RESTIC)
@@ -168,12 +193,35 @@ def start_real(home: Path) -> Running:
         name: value for name, value in os.environ.items() if not name.startswith(("RESTIC_", "BACKREST_"))
     }
     environ.update(BACKREST_RESTIC_COMMAND=str(restic), HOME=str(home), XDG_CACHE_HOME=str(home / "cache"))
-    return Running([os.environ["BACKREST_BIN"]], home, environ)
+    return environ
+
+
+@functools.cache
+def binary_version(binary: str) -> Version:
+    """Return the version of a Backrest, from the first line that it logs: older ones have no ``-version``.
+
+    One that was built without a version counts as the newest.
+    """
+    with tempfile.TemporaryDirectory() as home:
+        command = [binary, "-install-deps-only", "-data-dir", home]
+        said = subprocess.run(command, env=real_environ(Path(home)), capture_output=True, timeout=30).stdout
+    first = next(line for line in said.decode().splitlines() if "backrest " in line)
+    return (
+        NEWEST if "unknown" in first.partition("commit")[0] and "@" not in first else Version.of(first[24:])
+    )
 
 
 def free_port() -> int:
-    """Return a port of the loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a port of the loopback that nobody listens on.
+
+    Below those that the kernel hands out by itself: a probe of such a port may connect to itself, and any other
+    program may be given it in the meantime.
+    """
+    while True:
+        port = random.randrange(20000, 32000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port

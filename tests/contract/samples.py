@@ -1,14 +1,17 @@
 """Configs with what Backrest 1.14.1 makes of each, as it was seen: taken, or refused for which reason.
 
-The file is the document of these tests: each name says what is odd about the sample.
+The file is the document of these tests: each name says what is odd about the sample. What older ones
+made of it, where that is something else, stands in :data:`OLDER`.
 """
 
 from __future__ import annotations
 
 import json
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+from tests.double_version import Version
 
 GUID = "a" * 64
 SECRET = "hunter2-never-shown"
@@ -98,6 +101,8 @@ _TAKEN: dict[str, dict[str, Any]] = {
     "sync empty": _top(sync={}),
     "nothing but a version": {"version": 6},
     "flags instead of paths": plan(paths=[], backup_flags=["--files-from x"]),
+    "a command instead of paths": plan(paths=[], backup_flags=["--stdin-from-command", "--", "true"]),
+    "forget with no schedule chosen": _repo(forgetPolicy={"schedule": {}}),
 }
 
 _REFUSED: dict[str, tuple[dict[str, Any] | bytes, str, str]] = {
@@ -240,12 +245,43 @@ SAMPLES: dict[str, Sample] = {
     },
 }
 
-REFUSED_PLANS: dict[str, dict[str, Any]] = {
-    name: json.loads(sample.raw)["plans"][0]
-    for name, sample in SAMPLES.items()
-    if sample.plan and name != "two plans of one id"
+_NEVER_FIRE = (
+    *("60 * * * *", "99 * * * *", "* 24 * * *", "0 0 0 * *", "0 0 32 * *", "0 0 30 2 *", "0 0 31 4 *"),
+    *("0 0 29 2 1", "0 0 * * 7", "0 0 * 13 *", "1-0 * * * *", "5-1 * * * *"),
+)
+_TAKEN_THEN = ("", "")
+OLDER: dict[str, dict[str, tuple[str, str]]] = {
+    **{f"cron {text!r}": {"1.12": _TAKEN_THEN} for text in _NEVER_FIRE},
+    "no path": {"1.12.1": _TAKEN_THEN},
+    "flags instead of paths": {"1.13": ("at least one path is required", "plan"), "1.12.1": _TAKEN_THEN},
+    "forget without retention": {"1.13": _TAKEN_THEN},
+    "forget with no schedule chosen": {"1.14.1": ("must specify a retention", "repo"), "1.13": _TAKEN_THEN},
+    "identity broken": {"1.13": ("no private key found in pem", "sync"), "1.9": _TAKEN_THEN},
+    "identity without key": {"1.9": _TAKEN_THEN},
+    "empty object": {"1.9": _TAKEN_THEN},
 }
-"""Plans that SetConfig refuses one by one."""
+"""Name → version before which it was otherwise → part of the sentence and kind of the fault, as in a sample."""
+
+
+def sample_for(name: str, version: Version) -> Sample:
+    """Return a sample with what this version makes of it."""
+    sample = SAMPLES[name]
+    for before, (says, kind) in OLDER.get(name, {}).items():
+        if not version.since(before):
+            sample = replace(
+                sample, says=says, kind=kind, plan="p1" * (kind == "plan"), repo="r1" * (kind == "repo")
+            )
+    return sample
+
+
+def refused_plans(version: Version) -> dict[str, dict[str, Any]]:
+    """Return the plans that SetConfig of this version refuses one by one."""
+    return {
+        name: json.loads(sample.raw)["plans"][0]
+        for name in SAMPLES
+        if (sample := sample_for(name, version)).plan and name != "two plans of one id"
+    }
+
 
 PANICS = _raw(_cron(CRON_PANICS))
 HANGS = {text: _raw(_cron(text)) for text in CRON_HANGS}

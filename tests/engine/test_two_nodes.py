@@ -41,7 +41,7 @@ def pair(can_run_engine: None) -> Iterator[Pair]:
             for node, name in (*nodes, (made.worker, "there"), (made.worker, "both")):
                 eventually(partial(runs, node, name), 60, every=0.2)
             for node in (made.manager, made.worker):
-                node.run_container("backrest")
+                node.run_container("backrest", volumes=[f"{node.root}/volumes:{node.root}/volumes:ro"])
             yield made
     finally:
         two_nodes.remove_cable()

@@ -9,6 +9,7 @@ import pytest
 
 from sidecar.engine_errors import EngineError
 from sidecar.failures import Busy
+from sidecar.protected import VERSION_LABEL
 from tests.unit.builders import container
 from tests.unit.stage import CONFIG, Stage
 
@@ -375,3 +376,12 @@ def test_a_backrest_that_we_stopped_and_that_is_away_for_a_moment_is_started_whe
     stage.run()
     assert stage.backrest.running
     assert stage.file.state().stopped is None
+
+
+@pytest.mark.parametrize(("version", "faults"), [("v1.12.1", 1), ("1.12.0", 0), ("v1.13.0", 0), ("", 0)])
+def test_the_rules_are_those_of_the_backrest_that_runs(tmp_path: Path, version: str, faults: int) -> None:
+    """v1.12.1 alone refuses a plan that has flags instead of paths."""
+    lists = {"id": "lists", "repo": "main", "backup_flags": ["--files-from /list"]}
+    stage = Stage(tmp_path, {**CONFIG, "plans": [lists]})
+    wish = stage.want(container("web"), container("backrest", {VERSION_LABEL: version}, enable=False))
+    assert len(stage.file.preview(wish).preexisting) == faults

@@ -15,6 +15,8 @@ from sidecar.backrest_api import (
     ApiUnreachable,
     BackrestApi,
     BackrestApiError,
+    ModnoConflict,
+    Rejected,
     UnexpectedReply,
 )
 from sidecar.backrest_http import strict_json
@@ -112,6 +114,28 @@ def speaking(*parts: bytes | None) -> Iterator[str]:
 
 def reply(body: bytes, status: str = "200 OK") -> bytes:
     return f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+@pytest.mark.parametrize("prefix", ["", "failed to update config: "])
+@pytest.mark.parametrize(
+    ("message", "error", "says"),
+    [
+        ("config modno mismatch, reload and try again", ModnoConflict, "saved by somebody else"),
+        (
+            "validation error: 1 error occurred:\n\t* plan p1: duplicate id\n\n",
+            Rejected,
+            "plan 'p1': duplicate id",
+        ),
+        ("write config file: no space left; validation error: x", UnexpectedReply, "code unknown"),
+    ],
+)
+def test_what_was_unknown_before_1_14(prefix: str, message: str, error: type[Exception], says: str) -> None:
+    """Until 1.13 every error of SetConfig has the code ``unknown``; 1.13 puts a prefix before its message."""
+    body = json.dumps({"code": "unknown", "message": prefix + message}).encode()
+    with speaking(reply(body, "500 Internal Server Error")) as url, pytest.raises(error, match=says):
+        BackrestApi(url).set_config({})
+    with speaking(reply(body, "500 Internal Server Error")) as url, pytest.raises(UnexpectedReply):
+        BackrestApi(url).get_config()
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,43 @@
-"""What Backrest's log says. The lines are as Backrest 1.14.1 wrote them."""
+"""What Backrest's log says. The lines are as Backrest 1.14.1 wrote them, those of testdata as each version did."""
 
 from __future__ import annotations
+
+import json
+from pathlib import Path
 
 import pytest
 
 from sidecar.backrest import config_error_in_log, cut_off_operations, fatal_in_log
 from sidecar.backrest_api import Operation
+from sidecar.backrest_log import config_faults_in_log
+
+SAMPLES = Path(__file__).resolve().parents[2] / "testdata" / "backrest-logs"
+VERSIONS = ("1.8.1", "1.10.1", "1.12.1", "1.13.0", "1.14.1")
+SEEN = {
+    version: {
+        case: "\n".join(lines)
+        for case, lines in json.loads((SAMPLES / f"{version}.json").read_text("utf-8")).items()
+    }
+    for version in VERSIONS
+}
+NAMED = {  # case → kinds and owners of its faults; what the FATAL line says
+    "bad cron": (["plan p1"], "error loading config"),
+    "unknown repo": (["plan p1"], "error loading config"),
+    "two plans of one id": (["plan p1"], "error loading config"),
+    "no paths": (["plan p1"], "error loading config"),
+    "retention without a policy": (["plan p1"], "error loading config"),
+    "several faults": (["repo r1", "plan p1", "plan p2", "plan p2"], "error loading config"),
+    "env with a secret": (["repo r1"], "error loading config"),
+    "version 1": (["version"], "error loading config"),
+    "no version": (["version"], "error loading config"),
+    "truncated": (["syntax"], "error loading config"),
+    "duplicate key": (["syntax"], "error loading config"),
+    "auth without users": (["auth"], "error loading config"),
+    "negative step": (["plan"], "Backrest panicked"),
+    "auto-initialise fails": (["repo r1"], "error creating orchestrator"),
+    "data in use": ([], "oplog is locked by another instance of backrest"),
+    "taken": ([], ""),
+}
 
 LOADING = "error loading config"
 START = '2026-11-22T20:11:03.516Z\t\x1b[34mINFO\x1b[0m\tbackrest starting\t{"version": "1.14.1"}\n'
@@ -38,6 +70,42 @@ LOCKED = fatal("oplog is locked by another instance of backrest", '{"data_dir": 
 PANIC = (
     "panic: runtime error: negative shift amount\n\ngoroutine 1 [running]:\ngithub.com/x/cronexpr.y(...)\n"
 )
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("case", NAMED)
+def test_every_version_is_read_alike(version: str, case: str) -> None:
+    if case == "no paths" and version in {"1.8.1", "1.10.1"}:
+        assert case not in SEEN[version], "taken before 1.12.1"
+        return
+    text = SEEN[version][case]
+    owners, said = NAMED[case]
+    found = config_faults_in_log(text)
+    assert [" ".join((f.kind, f.plan_id or f.repo_id)).strip() for f in found] == owners
+    assert fatal_in_log(text) == said
+    assert "hunter2" not in " ".join(map(str, found))
+    assert all("\n" not in fault.message for fault in found)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_only_the_last_start_counts_on_every_version(version: str) -> None:
+    taken, refused = SEEN[version]["taken"], SEEN[version]["bad cron"]
+    assert config_error_in_log(refused + taken) is None
+    assert fatal_in_log(refused + taken) == ""
+    for text in (taken + refused, refused + SEEN[version]["truncated"] + refused, refused + refused[:70]):
+        fault = config_error_in_log(text)
+        assert fault is not None
+        assert (fault.plan_id, fault.may_be_ours) == ("p1", True)
+        assert (
+            fault.message
+            == "plan 'p1': backup schedule: invalid cron \"bad\": The length of fields must be five."
+        )
+
+
+def test_a_container_with_a_terminal_ends_its_lines_otherwise() -> None:
+    for version in VERSIONS:
+        text = SEEN[version]["several faults"]
+        assert config_faults_in_log(text.replace("\n", "\r\n")) == config_faults_in_log(text)
 
 
 def test_the_plan_comes_before_other_faults() -> None:
