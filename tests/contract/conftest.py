@@ -25,7 +25,8 @@ REAL = pytest.param(
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "kind" not in metafunc.fixturenames:
+    given = any(mark.args[0] == "kind" for mark in metafunc.definition.iter_markers("parametrize"))
+    if given or "kind" not in metafunc.fixturenames:
         return
     older = {Version.of(text) for mark in metafunc.definition.iter_markers("differs") for text in mark.args}
     if os.environ.get("BACKREST_BIN"):

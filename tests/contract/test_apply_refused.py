@@ -134,7 +134,7 @@ def test_by_api_it_is_quarantined_and_the_others_do_not_wait(backrest: Running) 
     assert rig.failed is not None
     assert rig.failed.blocked == (BAD,)
     assert rig.live == {"hand-made", WEB}
-    assert rig.clock() - before < 60, "without a back-off"
+    assert rig.applied.done_at - before < 60, "without a back-off"
     rig.wished("bad", "web", "late")
     assert rig.live == {"hand-made", WEB, LATE}
     assert rig.process.calls == []
