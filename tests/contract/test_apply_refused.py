@@ -19,7 +19,7 @@ from sidecar.engine_types import ContainerState, Process
 from sidecar.rendering import Rendering
 from tests.contract.harness import Running
 from tests.unit.builders import container
-from tests.unit.stage import Stage
+from tests.unit.stage import CONFIG, Stage
 
 BAD, WEB, LATE = "backrest_sidecar_bad", "backrest_sidecar_web", "backrest_sidecar_late"
 
@@ -68,7 +68,8 @@ class Rig(Stage):
     def __init__(self, running: Running, api: Callable[[], BackrestApi] | None = None) -> None:
         url = f"http://127.0.0.1:{running.port}"
         flags: dict[str, Any] = {"apply_mode": "api", "backrest_url": url} if api is not None else {}
-        super().__init__(running.config.parent, **flags)
+        config = {**CONFIG, "version": running.version.config}
+        super().__init__(running.config.parent, config, **flags)
         self.process = ProcessBackrest(running)
         self.backrest = self.process  # type: ignore[assignment]  # all that the writer asks of it
         running.start()

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.contract.harness import binary_version
+from tests.double_version import NEWEST
 from tests.engine import backrest_container
 from tests.engine.backrest_container import BackrestContainer
 from tests.engine.harness import TestEngine
@@ -38,7 +40,8 @@ def image(image_engine: TestEngine, kind: str) -> str:
 def backrest(image_engine: TestEngine, kind: str, image: str) -> Iterator[BackrestContainer]:
     # Not below pytest's own folder: the container writes here as root, with names of its own.
     with tempfile.TemporaryDirectory(prefix="bs-") as home:
-        write_config(Path(home) / "config.json")
+        version = binary_version(backrest_container.real_binary()) if kind == "real" else NEWEST
+        write_config(Path(home) / "config.json", version=version.config)
         yield BackrestContainer(image_engine, kind, image, Path(home))
         image_engine.clean()
 
