@@ -7,9 +7,14 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from tests.engine import harness
 from tests.engine.harness import TestEngine
+
+# A busy machine is no fault of the code: pytest's own timeout is the only one.
+settings.register_profile("sidecar", deadline=None)
+settings.load_profile("sidecar")
 
 
 @pytest.fixture(autouse=True)

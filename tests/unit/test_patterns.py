@@ -134,13 +134,14 @@ def test_a_pattern_kept_below_a_path_never_takes_the_path(path: str, pattern: st
         assert other == path or not patterns.takes(anchored, other)
 
 
-def files_kept(tree: Path, excludes: list[str], repository: Path) -> set[str]:
-    """What real restic backs up of a tree, by a dry run."""
+def files_kept(trees: list[Path], excludes: list[str], repository: Path) -> set[str]:
+    """What real restic backs up of these trees, by a dry run."""
     env = {**os.environ, "RESTIC_PASSWORD": "x", "RESTIC_CACHE_DIR": str(repository.parent / "cache")}
     assert RESTIC is not None
-    arguments = [f"--exclude={pattern}" for pattern in excludes]
+    subprocess.run([RESTIC, "-q", "-r", str(repository), "init"], env=env, check=True)
+    arguments = [*(f"--exclude={pattern}" for pattern in excludes), *map(str, trees)]
     done = subprocess.run(
-        [RESTIC, "-r", str(repository), "backup", "--dry-run", "-vv", *arguments, str(tree)],
+        [RESTIC, "-r", str(repository), "backup", "--dry-run", "-vv", *arguments],
         env=env,
         capture_output=True,
         text=True,
@@ -150,36 +151,40 @@ def files_kept(tree: Path, excludes: list[str], repository: Path) -> set[str]:
     return {line.rpartition(", saved in")[0] for line in lines} - {""}
 
 
+NAMES = [
+    "a/cache/f",
+    "a/b.tmp",
+    "a/keep.tmp",
+    "var/x",
+    "x/y/z",
+    "[4K]/f",
+    "*/f",
+    "a\\b/f",
+    "b",
+    "deep/a/b/f",
+    "q?/f",
+]
+BELOW = ["cache", "*.tmp", "b", "a/b", "**/f", "[abx]", r"\[4K]", r"\*", "q?", "*.tmp !keep.tmp"]
+ABSOLUTE = ["a/cache", "*/f", "**/a/**/f"]
+
+
 @pytest.mark.skipif(RESTIC is None, reason="restic is not installed")
 def test_restic_reads_patterns_as_we_do(tmp_path: Path) -> None:
-    """Every pattern of the tables and some more, over one tree of odd names: restic keeps just what we say."""
-    tree = tmp_path / "Media [4K]" / "cache"
-    names = [
-        "a/cache/f",
-        "a/b.tmp",
-        "a/keep.tmp",
-        "var/x",
-        "x/y/z",
-        "[4K]/f",
-        "*/f",
-        "a\\b/f",
-        "b",
-        "deep/a/b/f",
-        "q?/f",
-    ]
-    for name in names:
-        (tree / name).parent.mkdir(parents=True, exist_ok=True)
-        (tree / name).write_text(name)
-    repository = tmp_path / "repository"
-    env = {**os.environ, "RESTIC_PASSWORD": "x", "RESTIC_CACHE_DIR": str(tmp_path / "cache")}
-    subprocess.run([str(RESTIC), "-q", "-r", str(repository), "init"], env=env, check=True)
-    base = patterns.escape(str(tree))
-    below = [
-        patterns.below(str(tree), p)
-        for p in ("cache", "*.tmp", "b", "a/b", "**/f", "[abx]", r"\[4K]", r"\*", "q?")
-    ]
-    below += [f"{base}/a/cache", f"{base}/*/f", f"{base}/**/a/**/f"]
-    for excludes in [*([one] for one in below), [below[1], patterns.below(str(tree), "!keep.tmp")]]:
-        kept = files_kept(tree, excludes, repository)
-        want = {str(tree / name) for name in names if not patterns.taken(excludes, str(tree / name))}
-        assert {path for path in kept if Path(path).is_file()} == want, excludes
+    """A tree of odd names for each pattern, which is kept below it: of each, restic keeps just what we say."""
+    excludes: dict[Path, list[str]] = {}
+    for number, words in enumerate([*BELOW, *ABSOLUTE]):
+        tree = tmp_path / f"Media [4K] {number}" / "cache"
+        if words in ABSOLUTE:
+            excludes[tree] = [f"{patterns.escape(str(tree))}/{words}"]
+        else:
+            excludes[tree] = [patterns.below(str(tree), word) for word in words.split()]
+        for name in NAMES:
+            (tree / name).parent.mkdir(parents=True, exist_ok=True)
+            (tree / name).write_text(name)
+    every = [pattern for several in excludes.values() for pattern in several]
+    kept = files_kept(list(excludes), every, tmp_path / "repository")
+    for tree, several in excludes.items():
+        want = {str(tree / name) for name in NAMES if not patterns.taken(several, str(tree / name))}
+        assert {path for path in kept if path.startswith(f"{tree}/") and Path(path).is_file()} == want, (
+            several
+        )

@@ -293,11 +293,11 @@ def excluded(place: str, labels: PlanLabels) -> bool:
     return any(patterns.takes(p, place) for p in labels.exclude if p.startswith("/"))
 
 
-@settings(max_examples=1000, suppress_health_check=[HealthCheck.too_slow], deadline=None)
-@given(drafted())
-def test_what_is_asked_for_is_in_the_plan_or_named(
-    found: tuple[Container, PlanLabels, PathContext, PathDraft],
-) -> None:
+Drafted = tuple[Container, PlanLabels, PathContext, PathDraft]
+
+
+def check_nothing_is_lost(found: Drafted) -> None:
+    """What the labels ask for is in the plan, or a finding names it."""
     box, labels, context, draft = found
     said = " ".join(finding.message for finding in draft.findings)
     if draft.skipped:
@@ -312,10 +312,9 @@ def test_what_is_asked_for_is_in_the_plan_or_named(
         assert backed_up or name in said or excluded(place, labels), (place, host)
 
 
-@settings(max_examples=1000, suppress_health_check=[HealthCheck.too_slow], deadline=None)
-@given(drafted())
-def test_no_exclude_takes_a_whole_path(found: tuple[Container, PlanLabels, PathContext, PathDraft]) -> None:
-    _, _, _, draft = found
+def check_no_exclude_takes_a_path(found: Drafted) -> None:
+    """No exclude of a label removes a whole path, but one that lies below another of the plan's paths."""
+    draft = found[-1]
     if draft.skipped:
         return
     assert draft.paths
@@ -323,8 +322,23 @@ def test_no_exclude_takes_a_whole_path(found: tuple[Container, PlanLabels, PathC
         assert patterns.why_invalid(pattern) == ""
         for path in draft.paths:
             if not pattern.startswith("!") and patterns.leaves_nothing(pattern, path):
-                # Only what lies below another of the plan's paths, as a directory of which it is excluded there.
                 assert any(under(path, other) for other in draft.paths), (pattern, path)
+
+
+@settings(max_examples=1000, suppress_health_check=[HealthCheck.too_slow])
+@given(drafted())
+def test_random_containers(found: Drafted) -> None:
+    check_nothing_is_lost(found)
+    check_no_exclude_takes_a_path(found)
+
+
+@pytest.mark.torture
+@pytest.mark.timeout(900)
+@settings(max_examples=10_000, suppress_health_check=[HealthCheck.too_slow])
+@given(drafted())
+def test_ten_thousand_random_containers(found: Drafted) -> None:
+    check_nothing_is_lost(found)
+    check_no_exclude_takes_a_path(found)
 
 
 @pytest.mark.parametrize("view", [(), VIEW], ids=["host", "backrest"])
