@@ -15,8 +15,9 @@ this process looks itself. Only on the host is what it does not see missing; any
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Protocol, runtime_checkable
 
@@ -141,8 +142,8 @@ def _seen_here(path: str, theirs: View, ours: View) -> PathFact | None:
     here = in_view(host, ours) if host is not None else None
     if here is None:
         return None
-    own = Path(here)
-    return PathFact(True) if own.exists() and not own.is_symlink() else None
+    # Where a link leads on the way is for Backrest's own eyes.
+    return PathFact(True) if _is_there(here) and os.path.realpath(here) == here else None
 
 
 def _in_container(engine: Engine, container_id: str, path: str) -> PathFact | None:
@@ -157,8 +158,18 @@ def _in_container(engine: Engine, container_id: str, path: str) -> PathFact | No
 
 def _local(path: str, *, knows: bool) -> PathFact | None:
     """Return what this process sees at a path; None for nothing, unless it ``knows`` what is there."""
-    here = Path(path)
-    if here.is_symlink():
-        return PathFact(True, str(here.resolve()))
-    there = here.exists()
-    return PathFact(there) if there or knows else None
+    if os.path.islink(path):  # noqa: PTH114  # Path's raises where nobody may look
+        return PathFact(True, os.path.realpath(path))
+    there = _is_there(path)
+    return PathFact(there) if there or (there is False and knows) else None
+
+
+def _is_there(path: str) -> bool | None:
+    """Whether there is something at a path; None where that cannot be told: no permission, a mount that is broken."""
+    try:
+        os.stat(path)  # noqa: PTH116
+    except OSError as error:
+        return False if error.errno in {errno.ENOENT, errno.ENOTDIR} else None
+    except ValueError:  # a NUL in it
+        return False
+    return True

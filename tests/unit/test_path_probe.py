@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 from typing import Any
 
@@ -185,6 +187,34 @@ def test_without_a_container_of_backrest_this_process_looks_itself(tmp_path: Pat
     assert found == {paths[0]: PathFact(True, str(tmp_path / "real")), paths[2]: PathFact(True)}
     on_host = PathProbe(Files(), "backrest", Clock(), on_host=True).facts(paths, EngineSnapshot(()))
     assert on_host == {**found, paths[1]: PathFact(False)}
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.ENOTCONN, errno.EIO, errno.ESTALE])
+def test_what_this_process_may_not_or_cannot_look_at_is_not_known(
+    monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    def refused(path: object, **_: object) -> os.stat_result:
+        raise OSError(code, os.strerror(code), str(path))
+
+    backrest = container("backrest", enable=False, mounts=(bind("/srv", "/b"),))
+    files = Files("/b/a")
+    monkeypatch.setattr(os, "stat", refused)
+    monkeypatch.setattr(os, "lstat", refused)
+    alone = PathProbe(Files(), "backrest", Clock(), on_host=True)
+    assert alone.facts(("/srv/a",), EngineSnapshot(())) == {}
+    beside = PathProbe(files, "backrest", Clock(), on_host=True)
+    assert beside.facts(("/b/a",), EngineSnapshot((backrest,))) == {"/b/a": PathFact(True)}
+    assert files.asked == ["/b/a"]
+
+
+def test_a_link_on_the_way_is_for_the_engine_to_follow(tmp_path: Path) -> None:
+    (tmp_path / "real" / "x").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    backrest = container("backrest", enable=False, mounts=(bind("/host", "/b"),))
+    own = container("sidecar", enable=False, mounts=(bind("/host", str(tmp_path)),))
+    files = Files()
+    found = probe(files).facts(("/b/link/x",), EngineSnapshot((backrest, own), self_id=own.id))
+    assert found == {"/b/link/x": PathFact(False)}
 
 
 # --- what comes of it --------------------------------------------------------------------------------------
