@@ -50,8 +50,14 @@ _HOST_FILES = frozenset(
         "timezone",
     )
 ) | {"/usr/lib/os-release", "/var/lib/dbus/machine-id"}
-_REMOVABLE = ("/run/media", "/var/run/media")
-"""Where desktops mount disks, which hold data."""
+_WITH_DATA = ("/run/desktop/mnt", "/run/media", "/var/run/desktop/mnt", "/var/run/media")
+"""Where desktops mount disks, and Docker Desktop the directories of its Windows host: they hold data."""
+_ENGINES = frozenset(
+    "aufs btrfs buildkit builder cache containerd containers devicemapper engine-id fuse-overlayfs image libpod "
+    "mounts network networks overlay overlay-containers overlay-images overlay-layers overlay2 plugins rootfs "
+    "runtimes secrets swarm tmp trust vfs vfs-containers vfs-images vfs-layers zfs".split()
+)
+"""What Docker and Podman keep in their data root; whatever else is in it, a person has put there."""
 
 
 def why_no_data(path: str, rules: PathRules) -> str:
@@ -68,19 +74,16 @@ def why_no_data(path: str, rules: PathRules) -> str:
         return "a socket or device of the host"
     if path.endswith((".sock", ".socket")) or _below(path, _DEVICES):
         return "a socket or device of the host"
-    if path in _HOST_FILES or (_below(path, _HOST_TREES) and not _below(path, _REMOVABLE)):
+    if path in _HOST_FILES or (_below(path, _HOST_TREES) and not _below(path, _WITH_DATA)):
         return "a part of the host's system"
     return "the engine's own directory" if _is_engines_own(path, rules) else ""
 
 
 def _is_engines_own(path: str, rules: PathRules) -> bool:
-    """Whether it is the engine's data root, or in it, and not in one of its volumes."""
+    """Whether it is the engine's data root, the directory of its volumes, or another one that it keeps there."""
     for root in {rules.docker_root, rules.engine_root or DEFAULT_DOCKER_ROOT} - {""}:
         rest = under(path, root)
-        if rest is None:
-            continue
-        parts = [part for part in rest.split("/") if part]
-        if parts[:1] != ["volumes"] or len(parts) < 2:
+        if rest in {"", "volumes"} or (rest is not None and rest.partition("/")[0] in _ENGINES):
             return True
     return False
 
