@@ -44,7 +44,7 @@ class EngineError(Exception):
 
     Attributes:
         kind: ``unreachable`` (nobody answers), ``denied`` (the socket or TLS refuses us), ``forbidden`` (the
-            engine or a proxy answered 403), ``timeout``, ``not-found``, ``conflict`` (409, or the wrong state),
+            engine or a proxy answered 401, 403 or 405), ``timeout``, ``not-found``, ``conflict`` (409, or the wrong state),
             ``protocol`` (an answer that makes no sense, or the engine's own error).
         message: What happened, one sentence.
         advice: What a person can do; may be empty.
@@ -71,7 +71,7 @@ def from_status(status: int, body: bytes, method: str, path: str) -> EngineError
     """
     said = _said(body)
     what = f"{method} {path}"
-    if status in {401, 403}:
+    if status in {401, 403, 405}:  # 405: a proxy that goes by methods; the engine has what is asked for
         needed = missing_permission(method, path)
         return EngineError(
             "forbidden",
@@ -105,7 +105,7 @@ def missing_permission(method: str, path: str) -> str:
     """Return the socket proxy variables that allow ``method`` on ``path``, e.g. ``VOLUMES=1``."""
     for pattern, needed in PROXY_PERMISSIONS:
         if re.search(pattern, path):
-            return needed if method == "GET" or needed.startswith("POST") else f"POST=1 and {needed}"
+            return needed if method in {"GET", "HEAD"} or needed.startswith("POST") else f"POST=1 and {needed}"
     return "the section of " + path
 
 

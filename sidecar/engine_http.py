@@ -143,8 +143,11 @@ class Connection:
         return Stream(response, self.host, self.drop)
 
     def head(self, path: str, params: Params, header: str) -> str:
-        """Return one header of the answer to a HEAD; empty where it is not there. Raises :class:`EngineError`."""
-        response = self._send("HEAD", f"/v{self._negotiated()}{path}", params, None, self.timeout)
+        """Return one header of the answer to a HEAD; empty where it is not there. Raises :class:`EngineError`.
+
+        A timeout says nothing against the engine: the file that is asked for may lie on a disk that hangs.
+        """
+        response = self._send("HEAD", f"/v{self._negotiated()}{path}", params, None, self.timeout, True)
         response.close()
         if response.status_code >= 300:
             raise from_status(response.status_code, b"", "HEAD", path)

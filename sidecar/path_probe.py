@@ -8,7 +8,8 @@ this process looks itself. Only on the host is what it does not see missing; any
   directory of the host, is not asked for; all but a plain file or directory is.
 - A path is asked for when it is first needed. One that was missing is asked for again at each pass, one that was
   there once in a while: a few at a time, so that no pass is slow for it.
-- Nothing is concluded from a failure: what was known stays, and what was not known stays unknown.
+- Nothing is concluded from a failure: what was known stays, and what was not known stays unknown. After one that
+  took long nothing is asked for a while.
 - 404 is the answer for a missing container as well. So nothing counts as missing until the container's own root is
   seen after it.
 """
@@ -66,6 +67,7 @@ class PathProbe:
         self._where = ""
         self._known: dict[str, tuple[PathFact, float]] = {}
         self._facts: Facts = NO_FACTS
+        self._not_before = 0.0
         self.note = ""
         """Why nothing can be looked up; empty when it can."""
 
@@ -90,7 +92,7 @@ class PathProbe:
                 self._look_up(candidates, lambda path: _local(path, knows=knows))
         elif backrest.state not in {"removing", "dead"}:
             if backrest.id != self._where:
-                self._where, self._known, self.note = backrest.id, {}, ""
+                self._where, self._known, self.note, self._not_before = backrest.id, {}, "", 0.0
             if not self.note:
                 engine, where = self._engine, backrest.id
                 theirs, ours = view_of(backrest.mounts), self._own_view(snapshot)
@@ -114,13 +116,19 @@ class PathProbe:
     def _look_up(self, candidates: Sequence[str], ask: Callable[[str], PathFact | None]) -> None:
         self._known = {path: self._known[path] for path in candidates if path in self._known}
         began = self._clock()
+        if began < self._not_before:
+            return
         for path in self._due(candidates, began):
             try:
                 fact = ask(path)
             except EngineError as error:
                 if error.kind == "forbidden":
                     self.note = f"whether Backrest finds the paths of its plans is not known: {error}"
-                return
+                if error.kind == "timeout":  # a disk that hangs keeps each further pass as long
+                    self._not_before = self._clock() + REFRESH
+                if error.kind not in {"protocol", "conflict"}:
+                    return
+                fact = None  # it is about this path: the engine cannot read its disk, say
             if fact is not None:
                 self._known[path] = fact, began
             if self._clock() - began > PATIENCE:

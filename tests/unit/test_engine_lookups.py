@@ -351,6 +351,17 @@ class TestProxy:
 
         assert caught.value.kind == "forbidden"
 
+    @pytest.mark.parametrize("status", [403, 405])
+    def test_a_refused_look_at_a_path_names_what_it_needs_and_no_more(
+        self, fake: FakeEngine, engine: Engine, status: int
+    ) -> None:
+        fake.replies["/containers/web/archive"] = refusal(status)
+
+        with pytest.raises(EngineError, match=r"needs CONTAINERS=1") as caught:
+            engine.stat_path("web", "/srv")
+
+        assert caught.value.kind == "forbidden"
+
     def test_a_forbidden_stop_names_its_permission(self, fake: FakeEngine, engine: Engine) -> None:
         fake.replies["/containers/web/stop"] = refusal(403)
 

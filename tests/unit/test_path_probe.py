@@ -124,7 +124,33 @@ def test_a_failure_leaves_what_was_known(kind: Kind) -> None:
     clock.now += path_probe.REFRESH
     assert looking.facts(("/srv/a", "/srv/b"), SEEN) == {"/srv/a": PathFact(True)}
     files.failure = None
+    clock.now += path_probe.REFRESH
     assert looking.facts(("/srv/a", "/srv/b"), SEEN)["/srv/b"] == PathFact(False)
+
+
+def test_a_path_that_the_engine_cannot_read_keeps_no_other_from_being_looked_up() -> None:
+    class Broken(Files):
+        def stat_path(self, container_id: str, path: str, /) -> PathStat | None:
+            if path == "/srv/broken":
+                raise EngineError("protocol", "HEAD failed with status 500")
+            return super().stat_path(container_id, path)
+
+    paths = ("/srv/a", "/srv/broken", "/srv/typo")
+    found = probe(Broken("/srv/a")).facts(paths, SEEN)
+    assert found == {"/srv/a": PathFact(True), "/srv/typo": PathFact(False)}
+
+
+def test_after_a_disk_that_hangs_nothing_is_asked_for_a_while() -> None:
+    files, clock = Files("/srv/a"), Clock()
+    looking = probe(files, clock)
+    files.failure = EngineError("timeout", "took too long")
+    for _ in range(5):
+        looking.facts(("/srv/a", "/srv/b"), SEEN)
+        clock.now += 60
+    assert files.asked == ["/srv/a"]
+    clock.now += path_probe.REFRESH
+    files.failure = None
+    assert looking.facts(("/srv/a", "/srv/b"), SEEN) == {"/srv/a": PathFact(True), "/srv/b": PathFact(False)}
 
 
 def test_a_proxy_that_forbids_it_is_asked_once_and_named() -> None:
