@@ -105,7 +105,9 @@ def missing_permission(method: str, path: str) -> str:
     """Return the socket proxy variables that allow ``method`` on ``path``, e.g. ``VOLUMES=1``."""
     for pattern, needed in PROXY_PERMISSIONS:
         if re.search(pattern, path):
-            return needed if method in {"GET", "HEAD"} or needed.startswith("POST") else f"POST=1 and {needed}"
+            return (
+                needed if method in {"GET", "HEAD"} or needed.startswith("POST") else f"POST=1 and {needed}"
+            )
     return "the section of " + path
 
 

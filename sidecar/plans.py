@@ -66,7 +66,11 @@ class Memo:
             self.groups.clear()
             self.plans.clear()
             return
-        if old.facts is not context.facts:
+        if old.facts is not context.facts and old.selection.own != context.selection.own:
+            # What is Backrest's own is left out of every plan, and no plan's candidates tell of it.
+            self.groups.clear()
+            self.plans.clear()
+        elif old.facts is not context.facts:
             known, now = old.facts, context.facts
             changed = {p for p in known.keys() | now.keys() if known.get(p) != now.get(p)}
             self._forget(lambda group: not changed.isdisjoint(group.candidates))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from sidecar.backrest_config import local_directory, view
-from sidecar.model import EngineSnapshot
-from sidecar.plans import render
+from sidecar.model import EngineSnapshot, Mount
+from sidecar.path_facts import PathFact
+from sidecar.plans import Memo, render
 from sidecar.rendering import ConfigView, Rendering
 from tests.unit.builders import bind, codes, container, settings, volume
 
@@ -64,3 +65,20 @@ def test_which_repositories_are_a_directory() -> None:
         assert local_directory(uri) == ""
     data = {"repos": [{"id": "a", "uri": "/srv/a"}, {"id": "b", "uri": "s3:x"}], "plans": []}
     assert view(data).local_repos == (("a", "/srv/a"),)
+
+
+@pytest.mark.parametrize(
+    "mounts", [(bind("/srv", "/srv"),), (bind("/srv/br", "/data"), volume("conf", "/conf"))]
+)
+def test_backrests_own_data_is_left_out_from_the_moment_it_proves_to_be_that(
+    mounts: tuple[Mount, ...],
+) -> None:
+    seen = EngineSnapshot((container("app", mounts=mounts),))
+    on_view, memo = (("/srv", "/srv"), ("/srv/br", "/data")), Memo()
+    before = {"/srv": PathFact(True), "/data": PathFact(True), "/data/oplog.sqlite": PathFact(False)}
+    after = {**before, "/data/oplog.sqlite": PathFact(True)}
+    on = ConfigView(("main",))
+    first = render(seen, on, {}, settings(), path_view=on_view, facts=before, memo=memo)
+    again = render(seen, on, {}, settings(), path_view=on_view, facts=after, memo=memo)
+    assert again != first
+    assert again == render(seen, on, {}, settings(), path_view=on_view, facts=after)
