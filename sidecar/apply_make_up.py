@@ -116,7 +116,7 @@ class MakeUps:
                 return True
             else:
                 asked += 1
-                self._count(tuple(open_))
+                self._count(tuple(open_), newest)
                 api.back_up(plan)
                 log.warn(
                     "backrest.made_up",
@@ -125,9 +125,13 @@ class MakeUps:
                 )
         return False
 
-    def _count(self, entries: tuple[MakeUp, ...]) -> None:
-        """Write down that they are asked for, before that."""
-        self._update(lambda entry: replace(entry, calls=entry.calls + 1) if entry in entries else entry)
+    def _count(self, entries: tuple[MakeUp, ...], newest: int) -> None:
+        """Write down that they are asked for, before that: with the number after which the log shows it."""
+
+        def counted(entry: MakeUp) -> MakeUp:
+            return replace(entry, calls=entry.calls + 1, operation=min(entry.operation, newest + 1))
+
+        self._update(lambda entry: counted(entry) if entry in entries else entry)
 
     def _forget(self, entries: tuple[MakeUp, ...]) -> None:
         self._update(lambda entry: None if entry in entries else entry)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -314,3 +315,20 @@ def test_a_save_waits_until_backrest_has_taken_up_the_one_before(make: Make) -> 
     api.plan_anew()
     stage.run(longest=15)
     assert api.saves == 1
+
+
+def test_a_log_that_counts_from_one_again_has_it_asked_for_once(make: Make) -> None:
+    stage, api = make()
+    push_off(stage)
+    stage.file.update(
+        lambda state: replace(state, make_up=tuple(replace(e, operation=5000) for e in state.make_up))
+    )
+
+    def run_at_once(plan: str) -> Operation:
+        api.asked.append(plan)
+        return api.add("success", plan, 0)
+
+    api.back_up = run_at_once  # type: ignore[method-assign]
+    stage.run(longest=5 * 3600)
+    assert api.asked == [HAND]
+    assert stage.file.state().make_up == ()
