@@ -290,10 +290,17 @@ class _Drafting:
         taken = [path for path in self.paths if patterns.leaves_nothing(pattern, path)]
         kept = self.paths.keys() - set(taken)
         whole = next((p for p in taken if not any(under(p, k) for k in kept)), "")
-        if not whole:
-            return False
         volume = exclude.from_root
         label = "backrest.exclude" if volume else self.labels.sources.get("exclude", EXCLUDE)
+        if not whole:
+            for path in taken:
+                text = (
+                    f'{self.name}: {label}="{printable(exclude.raw)}" takes {printable(path)} whole, which lies in '
+                    "another path of the plan: nothing of it is backed up; if it should be, name what is to be left "
+                    "out more closely"
+                )
+                self._say("exclude-takes-path", text, label=label, value=printable(exclude.raw))
+            return False
         fate = "it does not count there" if volume else "it is skipped, its plan stays as it is"
         text = f'{self.name}: {label}="{printable(exclude.raw)}" takes {printable(whole)} whole; {fate}'
         code = "exclude-ignored" if volume else "wrong-label"

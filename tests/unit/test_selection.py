@@ -145,6 +145,15 @@ class TestExclude:
         assert "exclude-ignored" in codes(result)
 
 
+@pytest.mark.parametrize("exclude", ["data", "/app/data", "/app/*"])
+def test_a_mount_of_a_directory_in_another_one_is_not_excluded_without_a_word(exclude: str) -> None:
+    mounts = (bind("/srv/app", "/app"), bind("/srv/app/data", "/uploads"), bind("/srv/x", "/x"))
+    result = rendering(container("web", {"paths.exclude": exclude}, mounts))
+    (finding,) = result.findings
+    assert finding.code == ("wrong-label" if exclude == "/app/*" else "exclude-takes-path")
+    assert ("/srv/app/data" in finding.message) is (exclude != "/app/*")
+
+
 @pytest.mark.parametrize(
     "path",
     [
@@ -326,6 +335,7 @@ def check_no_exclude_takes_a_path(found: Drafted) -> None:
         for path in draft.paths:
             if not pattern.startswith("!") and patterns.leaves_nothing(pattern, path):
                 assert any(under(path, other) for other in draft.paths), (pattern, path)
+                assert any(path in finding.message for finding in draft.findings), (pattern, path)
 
 
 @settings(max_examples=1000, suppress_health_check=[HealthCheck.too_slow])
