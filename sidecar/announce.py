@@ -218,8 +218,16 @@ _ACTIONS = {"successor": "plan.successor"}
 
 
 def say_findings(findings: Iterable[Finding]) -> None:
-    """Log findings: skips as ``plan.skipped``, the rest as ``plan.warning`` or by an action of their own."""
+    """Log findings: skips as ``plan.skipped``, the rest as ``plan.warning`` or by an action of their own.
+
+    What is the same of several containers, as of replicas, is said once, and names the others.
+    """
+    alike: dict[object, list[Finding]] = {}
     for finding in findings:
+        named = finding.container and not finding.skips
+        said = finding.message.replace(finding.container, "") if named else finding
+        alike.setdefault((finding.code, finding.label, finding.value, said), []).append(finding)
+    for finding, *others in alike.values():
         fields: dict[str, Any] = {
             name: value
             for name in ("container", "label", "value", "hint")
@@ -228,6 +236,8 @@ def say_findings(findings: Iterable[Finding]) -> None:
         if finding.code == AMBIGUOUS_BACKREST:
             log.error("backrest.ambiguous", reason=finding.message)
             continue
+        if also := dict.fromkeys(other.container for other in others if other.container != finding.container):
+            fields["also"] = list(also)
         action = _ACTIONS.get(finding.code) or ("plan.skipped" if finding.skips else "plan.warning")
         log.warn(action, code=finding.code, reason=finding.message, **fields)
 

@@ -44,8 +44,8 @@ class EngineError(Exception):
 
     Attributes:
         kind: ``unreachable`` (nobody answers), ``denied`` (the socket or TLS refuses us), ``forbidden`` (the
-            engine or a proxy answered 401, 403 or 405), ``timeout``, ``not-found``, ``conflict`` (409, or the wrong state),
-            ``protocol`` (an answer that makes no sense, or the engine's own error).
+            engine or a proxy answered 401, 403 or 405), ``timeout``, ``not-found``, ``conflict`` (409, or the wrong
+            state), ``protocol`` (an answer that makes no sense, or the engine's own error).
         message: What happened, one sentence.
         advice: What a person can do; may be empty.
     """

@@ -119,19 +119,19 @@ class _Drafting:
         self.candidates: dict[str, None] = {}
 
     def run(self, *, only_enabled: bool) -> PathDraft:
-        excludes: list[tuple[Container, Exclude]] = []
+        excludes: list[Exclude] = []
         rules = self.context.selection
         for container in self.containers:
             chosen = select(container, self.labels, rules, only_enabled=only_enabled)
             self.findings.update(dict.fromkeys(chosen.findings))
             for pick in chosen.picks:
                 self._pick(container, pick)
-            excludes += ((container, exclude) for exclude in chosen.excludes)
+            excludes += chosen.excludes
         if not self.paths and not any(finding.skips for finding in self.findings):
             self._say_nothing_left()
         written: dict[str, None] = {}
-        for container, exclude in excludes:
-            for pattern in self._patterns(container, exclude):
+        for exclude in excludes:
+            for pattern in self._patterns(exclude):
                 if not self._takes_a_path(exclude, pattern):
                     written[pattern] = None
         return PathDraft(
@@ -258,7 +258,7 @@ class _Drafting:
         value = printable(mount.name)
         self.findings[Finding("volume-mounted-on-use", text, container=container.name, value=value)] = None
 
-    def _patterns(self, container: Container, exclude: Exclude) -> tuple[str, ...]:
+    def _patterns(self, exclude: Exclude) -> tuple[str, ...]:
         """Return the patterns that restic is to be given for one exclude."""
         mark, rest = patterns.split_negation(exclude.pattern)
         if exclude.mount is not None:
@@ -271,7 +271,7 @@ class _Drafting:
             label = self.labels.sources.get("exclude", EXCLUDE)
             shown = printable(exclude.raw)
             text = (
-                f"{self.name}: {label} names {shown}, which lies under no mount of {container.name}: it excludes "
+                f"{self.name}: {label} names {shown}, which lies under no mount of the container: it excludes "
                 "nothing; a path in the container is meant"
             )
             self._say("exclude-under-no-mount", text, label=label, value=shown)

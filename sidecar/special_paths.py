@@ -53,9 +53,40 @@ _HOST_FILES = frozenset(
 _WITH_DATA = ("/run/desktop/mnt", "/run/media", "/var/run/desktop/mnt", "/var/run/media")
 """Where desktops mount disks, and Docker Desktop the directories of its Windows host: they hold data."""
 _ENGINES = frozenset(
-    "aufs btrfs buildkit builder cache containerd containers devicemapper engine-id fuse-overlayfs image libpod "
-    "mounts network networks overlay overlay-containers overlay-images overlay-layers overlay2 plugins rootfs "
-    "runtimes secrets swarm tmp trust vfs vfs-containers vfs-images vfs-layers zfs".split()
+    {
+        "aufs",
+        "btrfs",
+        "buildkit",
+        "builder",
+        "cache",
+        "containerd",
+        "containers",
+        "devicemapper",
+        "engine-id",
+        "fuse-overlayfs",
+        "image",
+        "libpod",
+        "mounts",
+        "network",
+        "networks",
+        "overlay",
+        "overlay-containers",
+        "overlay-images",
+        "overlay-layers",
+        "overlay2",
+        "plugins",
+        "rootfs",
+        "runtimes",
+        "secrets",
+        "swarm",
+        "tmp",
+        "trust",
+        "vfs",
+        "vfs-containers",
+        "vfs-images",
+        "vfs-layers",
+        "zfs",
+    }
 )
 """What Docker and Podman keep in their data root; whatever else is in it, a person has put there."""
 

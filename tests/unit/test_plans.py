@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from sidecar.announce import say_findings
 from sidecar.backrest_plan import SNAPSHOT_END, SNAPSHOT_START
 from sidecar.model import COMPOSE_ONEOFF, COMPOSE_REPLACE, EngineSnapshot, Mount, Volume
 from sidecar.plans import Memo, render
@@ -455,3 +456,17 @@ def test_memo_changes_nothing_and_reuses_what_has_not_changed() -> None:
     assert second == fresh
     reused = {id(p) for p in first.plans} & {id(p) for p in second.plans}
     assert len(reused) == 4
+
+
+def test_what_is_the_same_of_all_replicas_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    labels = {"paths.include": "/v,/nope", "paths.exclude": "/zzz"}
+    replicas = [
+        container(f"web-{n}", labels, (volume("v", "/v"),), compose=("shop", "web", str(n)))
+        for n in (1, 2, 3)
+    ]
+    say_findings(rendering(*replicas).findings)
+    told = [r.__dict__["fields"] for r in caplog.records]
+    said = [(fields["code"], fields.get("also")) for fields in told]
+    assert said == [("path-under-no-mount", ["web-2", "web-3"]), ("exclude-under-no-mount", None)], (
+        caplog.text
+    )
