@@ -164,6 +164,7 @@ class RestartCycle:
         started = self._now()
         seen = yield from self._up(container)
         self._report_cut_off(container, started)
+        self._owe_due(queue)
         if seen is None:
             self._file.update(lambda state: replace(state, owed=None))
             if not queue.by_api:
@@ -184,7 +185,7 @@ class RestartCycle:
                 advice=f"docker logs {container.name}",
             )
             return Restarted(written, restarted=True, owed=text)
-        return (yield from self._roll_back(container, written, written.before, fault))
+        return (yield from self._roll_back(container, written, written.before, fault, queue))
 
     def _config(self) -> Mapping[str, Any]:
         """Return config.json; empty for a broken one."""
@@ -241,6 +242,12 @@ class RestartCycle:
                 case _:
                     return None
 
+    def _owe_due(self, queue: Queue) -> None:
+        """Write down what fell due while Backrest was down, longer than was foreseen at the stop, or went back."""
+        if queue.by_api:
+            config, now = self._config(), self._now()
+            self._file.update(lambda state: replace(state, make_up=queue.due_by(state.make_up, config, now)))
+
     def _report_cut_off(self, container: ContainerState, since: float) -> None:
         try:
             cut = cut_off_operations(self._engine.logs(container.id, since=math.floor(since) - 1, tail=400))
@@ -281,7 +288,12 @@ class RestartCycle:
             )
 
     def _roll_back(
-        self, container: ContainerState, written: Written, before: bytes, fault: ConfigFault
+        self,
+        container: ContainerState,
+        written: Written,
+        before: bytes,
+        fault: ConfigFault,
+        queue: Queue,
     ) -> Waits:
         """Put the previous plans back, and the guilty ones into quarantine until they or Backrest change."""
         digests = written.digests
@@ -308,6 +320,7 @@ class RestartCycle:
             finally:
                 self._start(stopped)
         seen = yield from self._up(container)
+        self._owe_due(queue)
         if seen is None:
             self._file.update(lambda state: replace(state, owed=None))
             return Restarted(written, restarted=True, refused=fault.message, guilty=names)

@@ -43,6 +43,12 @@ class Queue:
         )
         return tuple(dict.fromkeys((*at_risk(known, self.operations, config, now), *cut_off)))
 
+    def due_by(self, known: tuple[MakeUp, ...], config: Mapping[str, Any], now: float) -> tuple[MakeUp, ...]:
+        """Return what is to be made up with all that has fallen due until ``now``, when Backrest is seen up."""
+        if not self.by_api or self.operations is None:
+            return known
+        return at_risk(known, self.operations, config, now)
+
 
 UNTOLD = Queue()
 

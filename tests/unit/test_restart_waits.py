@@ -329,6 +329,27 @@ def test_what_a_forced_restart_has_starved_is_run_afterwards(
     assert "backrest.starved" not in caplog.text
 
 
+@pytest.mark.parametrize("name", ["web", "bad"])
+def test_what_fell_due_while_backrest_came_up_slowly_or_went_back_is_run(
+    tmp_path: Path, api: Api, name: str
+) -> None:
+    stage = with_api(tmp_path, api, DAILY, apply_mode="restart")
+    api.listed = [Operation(7, "backup", "pending", "hand-made", start=stage.clock.wall() + 100)]
+    start = stage.backrest.start
+
+    def slowly(container_id: str, /) -> None:
+        stage.clock.now += 120
+        api.listed = [Operation(8, "backup", "pending", "hand-made", start=stage.clock.wall() + 86_400)]
+        start(container_id)
+
+    stage.backrest.start = slowly  # type: ignore[method-assign]
+    stage.want(container(name))
+    stage.run(longest=600)
+    assert stage.backrest.calls == ["stop", "start"] * (2 if name == "bad" else 1)
+    assert api.begun == ["hand-made"]
+    assert stage.file.state().make_up == ()
+
+
 def test_without_the_api_it_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     stage = Stage(tmp_path, DAILY, apply_max_wait="30s", apply_force=True)
     line(stage, "running", 'backup for plan "hand-made"')
