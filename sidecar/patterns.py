@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 from sidecar.model import printable
@@ -104,6 +104,14 @@ def leaves_nothing(pattern: str, path: str) -> bool:
         for cut in range(len(parts))
         for start in starts
     )
+
+
+def taken_whole(pattern: str, paths: Iterable[str]) -> list[str]:
+    """Return those of several paths of which a pattern leaves nothing, see :func:`leaves_nothing`."""
+    rest = clean(pattern)
+    # With what stands before its first wildcard a path must begin: a plan may have thousands of patterns.
+    literal = _MAGIC.split(rest, maxsplit=1)[0] if rest.startswith("/") else ""
+    return [path for path in paths if f"{path}/".startswith(literal) and leaves_nothing(rest, path)]
 
 
 def taken(patterns: Sequence[str], path: str) -> bool:

@@ -287,7 +287,9 @@ class _Drafting:
         """Whether a written pattern leaves nothing of a path that lies below no other; that is a wrong label."""
         if pattern.startswith("!"):
             return False
-        taken = [path for path in self.paths if patterns.leaves_nothing(pattern, path)]
+        taken = patterns.taken_whole(pattern, self.paths)
+        if not taken:
+            return False
         kept = self.paths.keys() - set(taken)
         whole = next((p for p in taken if not any(under(p, k) for k in kept)), "")
         volume = exclude.from_root

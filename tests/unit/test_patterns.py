@@ -168,6 +168,23 @@ BELOW = ["cache", "*.tmp", "b", "a/b", "**/f", "[abx]", r"\[4K]", r"\*", "q?", "
 ABSOLUTE = ["a/cache", "*/f", "**/a/**/f"]
 
 
+@given(st.text("ab*?[]\\\\/", max_size=8), st.lists(PATH, max_size=3))
+def test_of_many_paths_as_of_each(pattern: str, paths: list[str]) -> None:
+    if not patterns.why_invalid(pattern):
+        assert patterns.taken_whole(pattern, paths) == [
+            p for p in paths if patterns.leaves_nothing(pattern, p)
+        ]
+
+
+def test_most_paths_are_not_looked_at_closely(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked = []
+    monkeypatch.setattr(patterns, "leaves_nothing", lambda _, path: looked.append(path))
+    paths = [f"/srv/{number}" for number in range(100)]
+    for path in paths:
+        patterns.taken_whole(patterns.below(path, "cache"), paths)
+    assert looked == paths
+
+
 @pytest.mark.skipif(RESTIC is None, reason="restic is not installed")
 def test_restic_reads_patterns_as_we_do(tmp_path: Path) -> None:
     """A tree of odd names for each pattern, which is kept below it: of each, restic keeps just what we say."""
