@@ -22,6 +22,7 @@ from sidecar.paths import (
     View,
     compose_line,
     host_path,
+    in_host,
     in_view,
     through_mount,
     under,
@@ -117,6 +118,7 @@ class _Drafting:
         self.paths: dict[str, None] = {}
         self.without: dict[str, None] = {}
         self.candidates: dict[str, None] = {}
+        self.followed: dict[str, str] = {}
 
     def run(self, *, only_enabled: bool) -> PathDraft:
         excludes: list[Exclude] = []
@@ -194,9 +196,11 @@ class _Drafting:
 
     def _follow(self, container: Container, host: str, seen: str, target: str, *, there: bool) -> None:
         """Write where a symlink leads: of one that is named as a path, restic stores the link alone."""
-        if not there:
-            # The link says a path of the host, which Backrest may see under another name.
-            elsewhere = in_view(target, self.context.view)
+        view = self.context.view
+        if not there or (view and in_host(target, view) is None):
+            # The link says a path of the host, which Backrest may see under another name. What it has there beside
+            # its mounts, its own /var/log say, is of its image.
+            elsewhere = in_view(target, view)
             self.candidates.update({elsewhere: None} if elsewhere else {})
             fact = self.context.facts.get(elsewhere or "")
             if not elsewhere or fact is None or not fact.there or fact.target:
@@ -206,6 +210,7 @@ class _Drafting:
                 return
             target = elsewhere
         self.paths[target] = None
+        self.followed[seen] = target
         text = (
             f"{container.name}: {printable(seen)} is a symlink, of which restic would store the link alone; "
             f"{printable(target)}, to which it leads, is backed up in its place"
@@ -280,8 +285,7 @@ class _Drafting:
     def _seen(self, host: str) -> str:
         """Return a host path as it is written; of a symlink that is followed, where it leads."""
         seen = in_view(host, self.context.view) or host
-        fact = self.context.facts.get(seen)
-        return fact.target if fact is not None and fact.target and fact.target in self.paths else seen
+        return self.followed.get(seen, seen)
 
     def _takes_a_path(self, exclude: Exclude, pattern: str) -> bool:
         """Whether a written pattern leaves nothing of a path that lies below no other; that is a wrong label."""

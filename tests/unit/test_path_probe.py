@@ -252,10 +252,10 @@ def seen(files: Files, *others: Container, **flags: Any) -> Rendering:
 
 
 def test_of_a_symlink_the_target_is_written_and_said() -> None:
-    files = Files("/disk/x", links={"/srv/link": "/disk/x"})
+    files = Files("/srv/x", links={"/srv/link": "/srv/x"})
     result = seen(files, container("web", {"paths.exclude": "cache,/d/tmp"}, (bind("/srv/link", "/d"),)))
-    assert result.plans[0].plan.paths == ("/disk/x",)
-    assert result.plans[0].plan.excludes == ("/disk/x/**/cache", "/disk/x/tmp")
+    assert result.plans[0].plan.paths == ("/srv/x",)
+    assert result.plans[0].plan.excludes == ("/srv/x/**/cache", "/srv/x/tmp")
     assert codes(result) == {"symlink-followed"}
 
 
@@ -268,12 +268,27 @@ def test_a_link_that_leads_out_of_backrests_sight_is_left_out_with_the_line_that
     assert any("- /mnt/disk:/mnt/disk:ro" in f.message for f in result.findings)
 
 
+@pytest.mark.parametrize("place", ["", "/host/log"])
+def test_a_link_to_what_backrests_image_has_too_is_none_to_that(place: str) -> None:
+    mounts = (bind("/srv", "/srv"), *((bind("/var/log", place),) if place else ()))
+    files = Files("/srv/a", "/var/log", "/host/log", links={"/srv/logs": "/var/log"})
+    web = container("web", mounts=(bind("/srv/a", "/a"), bind("/srv/logs", "/l")))
+    files.shown = EngineSnapshot((container("backrest", enable=False, mounts=mounts), web))
+    result = Observer(settings(), files, Clock()).render(files.shown, view(), {}, ()).rendering
+    (plan,) = result.plans
+    assert plan.plan.paths == (("/host/log", "/srv/a") if place else ("/srv/a",))
+    assert plan.without == (() if place else ("/srv/logs",))
+    assert place or any("- /var/log:/var/log:ro" in finding.message for finding in result.findings)
+
+
 def test_a_link_to_what_backrest_has_under_another_name_is_followed_there() -> None:
     backrest = container("backrest", enable=False, mounts=(bind("/srv", "/srv"), bind("/mnt/disk", "/big")))
     files = Files("/big/app", links={"/srv/link": "/mnt/disk/app"})
-    files.shown = EngineSnapshot((backrest, container("web", mounts=(bind("/srv/link", "/l"),))))
+    web = container("web", {"paths.exclude": "/l/tmp"}, (bind("/srv/link", "/l"),))
+    files.shown = EngineSnapshot((backrest, web))
     result = Observer(settings(), files, Clock()).render(files.shown, view(), {}, ()).rendering
     assert result.plans[0].plan.paths == ("/big/app",)
+    assert result.plans[0].plan.excludes == ("/big/app/tmp",)
 
 
 def test_a_typo_and_a_glob_are_found_before_the_night() -> None:
