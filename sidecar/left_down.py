@@ -112,7 +112,7 @@ def work_off(
     look = BackrestLook(settings, engine, file, api)
     watch = MarkerWatch(directory_of(settings), engine, look, settings.hook_watch_grace, monotonic, log)
     wait = watch.step()
-    if watch.left:
+    if watch.left and watch.quiet:
         log.warn("hooks.left_down", containers=list(watch.left), reason="a hook stopped them for a backup")
     while watch.left and watch.quiet and not watch.failed and not stop.is_set():
         if look.certain:
