@@ -10,6 +10,7 @@ this process looks itself. Only on the host is what it does not see missing; any
   there once in a while: a few at a time, so that no pass is slow for it.
 - Nothing is concluded from a failure: what was known stays, and what was not known stays unknown. After one that
   took long nothing is asked for a while.
+- A path that was there is missing when it was missed twice.
 - 404 is the answer for a missing container as well. So nothing counts as missing until the container's own root is
   seen after it.
 """
@@ -66,6 +67,7 @@ class PathProbe:
         self._on_host = on_host
         self._where = ""
         self._known: dict[str, tuple[PathFact, float]] = {}
+        self._missed: set[str] = set()
         self._facts: Facts = NO_FACTS
         self._not_before = 0.0
         self.note = ""
@@ -129,10 +131,23 @@ class PathProbe:
                 if error.kind not in {"protocol", "conflict"}:
                     return
                 fact = None  # it is about this path: the engine cannot read its disk, say
-            if fact is not None:
+            if fact is not None and self._is_sure(path, fact):
                 self._known[path] = fact, began
             if self._clock() - began > PATIENCE:
                 return
+
+    def _is_sure(self, path: str, fact: PathFact) -> bool:
+        """Whether a fact counts: a path that was there must be missed twice, :data:`AGAIN` seconds apart or more.
+
+        A directory that is being replaced, or a mount that is made anew, would change the plan twice.
+        """
+        before, _ = self._known.get(path, (fact, 0.0))
+        if before.there == fact.there or fact.there or path in self._missed:
+            self._missed.discard(path)
+            return True
+        self._missed.add(path)
+        self._known[path] = before, self._clock() - REFRESH + AGAIN
+        return False
 
     def _due(self, candidates: Sequence[str], now: float) -> list[str]:
         """Return what to look up: all that is not known, and some of what was known long ago, the oldest first."""
