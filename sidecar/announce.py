@@ -76,8 +76,12 @@ class Announcer:
         elif text != self._trouble:
             log.error("config.unusable", reason=text)
         self._trouble = text
-        if self._board is not None and (self._usable or getattr(error, "kind", "") != "missing"):
+        if self._board is None:
+            return
+        if self._usable or getattr(error, "kind", "") != "missing":
             self._board.failed(text)
+        else:
+            self._board.awaits_config(text)
 
     def rendered(self, rendering: Rendering) -> None:
         """A pass was made: name what is new or different in it."""
