@@ -70,6 +70,7 @@ def render_status(found: dict[str, Any], now: float) -> str:
         *_awaited(found.get("config_awaited")),
         *_waiting(found.get("waiting")),
         *_backrest(found.get("backrest")),
+        *_down(found.get("backrest_down")),
     ]
     lines = [*_table(head)]
     failure = found["failure"]
@@ -112,6 +113,11 @@ def _backrest(backrest: dict[str, Any] | None) -> Iterator[tuple[str, str]]:
     if backrest:
         said = f"does not serve us: {backrest['reason']}" if backrest["reason"] else "answers"
         yield "backrest", f"{backrest['url']} {said}, since {backrest['since']}"
+
+
+def _down(down: dict[str, Any] | None) -> Iterator[tuple[str, str]]:
+    if down:
+        yield "backrest", f"{down['why']}, since {down['since']} or before"
 
 
 def _advice(failure: dict[str, Any]) -> Iterator[tuple[str, str]]:

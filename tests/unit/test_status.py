@@ -12,12 +12,13 @@ from sidecar.announce import Announcer
 from sidecar.backrest_plan import Plan
 from sidecar.child import WorkerFacts
 from sidecar.messages import Applied, WriteFailed
-from sidecar.model import Finding
+from sidecar.model import EngineSnapshot, Finding
 from sidecar.rendering import RenderedPlan, Rendering
 from sidecar.status import LATENCY_BUCKETS, StatusBoard
 from sidecar.status_command import render_status
 from sidecar.status_file import MOST_FINDINGS, StatusFile, document
 from sidecar.store_errors import ConfigUnreadable
+from tests.unit.builders import container
 
 WALL = 1_700_000_000.0  # 2023-11-14T22:13:20Z
 
@@ -297,3 +298,20 @@ def test_an_awaited_config_json_that_cannot_be_used_is_a_failure_alone(world: Wo
 def test_a_container_is_named_once_in_its_row(world: World) -> None:
     world.board.rendered(rendering(Finding("wrong-label", "web: backrest.keep is wrong", "web", skips=True)))
     assert "  web  backrest.keep is wrong" in render_status(world.status(), world.now).splitlines()
+
+
+def test_a_backrest_that_does_not_run_is_said_until_it_does(world: World) -> None:
+    announcer = Announcer(world.board, "backrest")
+
+    def rows(state: str) -> list[str]:
+        world.now += 5
+        announcer.engine_seen(EngineSnapshot((container("backrest", enable=False, state=state),), {}))
+        return [" ".join(line.split()) for line in render_status(world.status(), world.now).splitlines()]
+
+    said = (
+        "backrest its container backrest is {}: no backup runs until "
+        '"docker {} backrest", since 2023-11-14T22:15:05Z or before'
+    )
+    assert said.format("exited", "start") in rows("exited")
+    assert said.format("paused", "unpause") in rows("paused")
+    assert not [row for row in rows("running") if row.startswith("backrest ")]
