@@ -13,9 +13,9 @@ from dataclasses import asdict, dataclass, field
 
 import orjson
 
-from sidecar.cli import CHANGED, FAILED
 from sidecar.engine import Engine
 from sidecar.engine_types import SwarmNode, SwarmTask
+from sidecar.exit_codes import ExitCode
 from sidecar.explain import look
 from sidecar.explain_model import Explanation
 from sidecar.failures import FAILURES
@@ -85,7 +85,7 @@ def explain_nodes(settings: Settings, hosts: Sequence[str], *, all_nodes: bool, 
             failed = True
             survey.notes.append(f"the swarm does not answer: {failure}")
     _print(sorted(survey.found.values(), key=lambda c: c.workload), survey.notes, as_json=as_json)
-    return FAILED if failed else CHANGED
+    return ExitCode.FAILED if failed else ExitCode.CHANGED
 
 
 def _look_at(survey: Survey, host: str, settings: Settings) -> None:

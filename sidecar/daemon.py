@@ -15,6 +15,7 @@ from sidecar.child import ChildSpec, Context
 from sidecar.config_file import ConfigFile, Latest
 from sidecar.engine import Engine
 from sidecar.engine_errors import EngineError
+from sidecar.exit_codes import ExitCode
 from sidecar.failures import FAILURES, told
 from sidecar.left_down import BackrestLook, directory_of
 from sidecar.log import get_logger
@@ -241,4 +242,4 @@ def daemon(settings: Settings) -> int:
         return Daemon(settings).run()
     except EngineError as error:
         log.error("daemon.failed", reason=error.message, advice=error.advice)
-        return 3
+        return ExitCode.FAILED

@@ -12,9 +12,9 @@ import orjson
 
 from sidecar.backrest_idle import zones_of
 from sidecar.boot import read_boot
-from sidecar.cli import CHANGED, FAILED
 from sidecar.config_file import ConfigFile
 from sidecar.engine import Engine
+from sidecar.exit_codes import ExitCode
 from sidecar.explain_model import Clock, Explanation, explain_all
 from sidecar.failures import FAILURES
 from sidecar.messages import PlansRendered
@@ -65,13 +65,13 @@ def explain(
         from sidecar.explain_text import show
 
         show(found, notes, detailed=bool(containers) or len(found) <= 3)
-    return CHANGED
+    return ExitCode.CHANGED
 
 
 def _fail(reason: str) -> int:
     """Say it where it is no part of ``--json``."""
     sys.stderr.write(f"Error: {reason}\n")
-    return FAILED
+    return ExitCode.FAILED
 
 
 def containers_match(explanation: Explanation, names: Sequence[str]) -> bool:

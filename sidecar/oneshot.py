@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sidecar.announce import Announcer
-from sidecar.cli import CHANGED, FAILED, UNCHANGED
 from sidecar.config_file import ConfigFile
 from sidecar.engine import Engine
+from sidecar.exit_codes import ExitCode
 from sidecar.failures import FAILURES, told
 from sidecar.left_down import WorkedOff, work_off
 from sidecar.log import get_logger
@@ -39,9 +39,9 @@ def reconcile(settings: Settings) -> int:
             _drive(parts, wish, stop)
     except FAILURES as failure:
         log.error("reconcile.failed", **told(failure))
-        return FAILED
+        return ExitCode.FAILED
     code = _outcome(settings, wish, reports, brought_back=brought_back or bool(containers.started))
-    return FAILED if containers.failed else code
+    return ExitCode.FAILED if containers.failed else code
 
 
 def _start_what_is_left_down(
@@ -109,9 +109,9 @@ def _outcome(settings: Settings, wish: PlansRendered, reports: list[Report], *, 
             log.error(
                 "restart.owed", reason=applied.reason, advice="run again with --apply, or restart Backrest"
             )
-        return FAILED
+        return ExitCode.FAILED
     if any(finding.code == AMBIGUOUS_BACKREST for finding in wish.rendering.findings):
-        return FAILED
+        return ExitCode.FAILED
     if settings.strict and skips:
-        return FAILED
-    return CHANGED if changed and not settings.dry_run else UNCHANGED
+        return ExitCode.FAILED
+    return ExitCode.CHANGED if changed and not settings.dry_run else ExitCode.UNCHANGED
