@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 import orjson
 
+from sidecar.errors import SidecarError
 from sidecar.model import printable
 from sidecar.protojson import INT32, as_int
 from sidecar.rendering import ConfigView, PlanFacts
@@ -31,7 +32,7 @@ _OUTSIDE = "holds a whole number outside 64 bits, which cannot be kept exactly"
 _NOT_JSON_NUMBER = re.compile(rb"-?(NaN|Infinity)")
 
 
-class ConfigError(Exception):
+class ConfigError(SidecarError):
     """config.json cannot be used. The message says what, where, and what to do; it quotes no content.
 
     Attributes:

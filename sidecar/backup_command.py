@@ -15,8 +15,8 @@ from sidecar.backup_options import BackupOptions, parse_mount
 from sidecar.child import ChildSpec, Context
 from sidecar.config_file import ConfigFile
 from sidecar.engine import Engine
+from sidecar.errors import SidecarError, told
 from sidecar.exit_codes import ExitCode
-from sidecar.failures import FAILURES, told
 from sidecar.left_down import work_off
 from sidecar.log import flush, get_logger
 from sidecar.rendering import origins_of
@@ -38,7 +38,7 @@ def backup_once(settings: Settings) -> int:
     except ValueError as error:
         log.error("backup-once.failed", reason=f"--backup-mount {error}")
         return ExitCode.BAD_USAGE
-    except FAILURES as failure:
+    except SidecarError as failure:
         log.error("backup-once.failed", **told(failure))
         return ExitCode.FAILED
     if not settings.dry_run:
@@ -100,7 +100,7 @@ def _start_backrest(settings: Settings) -> tuple[bool, bool]:
         owed = parts.file.state().stopped is not None
         if owed:
             parts.work_off()
-    except FAILURES as failure:
+    except SidecarError as failure:
         log.error("recover.failed", **told(failure))
         return owed, False
     return owed, True
@@ -110,7 +110,7 @@ def _supervised(settings: Settings, spec: Callable[[Engine], ChildSpec]) -> int:
     diagnose()
     try:
         engine = Engine(settings.docker_sock)
-    except FAILURES as failure:
+    except SidecarError as failure:
         log.error("engine.unusable", **told(failure))
         return ExitCode.FAILED
     code = Supervisor([spec(engine)]).run()

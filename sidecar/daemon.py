@@ -15,8 +15,8 @@ from sidecar.child import ChildSpec, Context
 from sidecar.config_file import ConfigFile, Latest
 from sidecar.engine import Engine
 from sidecar.engine_errors import EngineError
+from sidecar.errors import SidecarError, told
 from sidecar.exit_codes import ExitCode
-from sidecar.failures import FAILURES, told
 from sidecar.left_down import BackrestLook, directory_of
 from sidecar.log import get_logger
 from sidecar.mailbox import Mailbox
@@ -159,7 +159,7 @@ class Daemon:
         while not ctx.stop.is_set():
             try:
                 parts.work_off()
-            except FAILURES as failure:
+            except SidecarError as failure:
                 reason = told(failure)
                 if reason["reason"] != said:
                     log.error("writer.waiting", **reason)

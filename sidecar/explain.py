@@ -14,9 +14,9 @@ from sidecar.backrest_idle import zones_of
 from sidecar.boot import read_boot
 from sidecar.config_file import ConfigFile
 from sidecar.engine import Engine
+from sidecar.errors import SidecarError
 from sidecar.exit_codes import ExitCode
 from sidecar.explain_model import Clock, Explanation, explain_all
-from sidecar.failures import FAILURES
 from sidecar.messages import PlansRendered
 from sidecar.model import EngineSnapshot, Finding, printable
 from sidecar.naming import without_temporary
@@ -42,7 +42,7 @@ def explain(
         return explain_nodes(settings, hosts, all_nodes=all_nodes, as_json=as_json)
     try:
         found, notes = look(settings, open_engine(settings))
-    except FAILURES as failure:
+    except SidecarError as failure:
         return _fail(str(failure))
     if containers:
         named = {name: [e for e in found if containers_match(e, (name,))] for name in containers}
@@ -84,7 +84,7 @@ def containers_match(explanation: Explanation, names: Sequence[str]) -> bool:
 
 
 def look(settings: Settings, engine: Source) -> tuple[tuple[Explanation, ...], tuple[str, ...]]:
-    """Return an explanation of every container, and notes that concern them all. Raises one of FAILURES."""
+    """Return an explanation of every container, and notes that concern them all. Raises SidecarError."""
     observer = Observer(settings, engine, time.monotonic)
     snapshot = observer.snapshot()
     notes = list(snapshot.notes)

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from sidecar.announce import Announcer
 from sidecar.config_file import ConfigFile
 from sidecar.engine import Engine
+from sidecar.errors import SidecarError, told
 from sidecar.exit_codes import ExitCode
-from sidecar.failures import FAILURES, told
 from sidecar.left_down import WorkedOff, work_off
 from sidecar.log import get_logger
 from sidecar.messages import Applied, PlansRendered, Report, WriteFailed
@@ -37,7 +37,7 @@ def reconcile(settings: Settings) -> int:
             containers = _start_what_is_left_down(settings, engine, parts, stop)
             wish = look(settings, engine, parts.file, announcer)
             _drive(parts, wish, stop)
-    except FAILURES as failure:
+    except SidecarError as failure:
         log.error("reconcile.failed", **told(failure))
         return ExitCode.FAILED
     code = _outcome(settings, wish, reports, brought_back=brought_back or bool(containers.started))
@@ -54,7 +54,7 @@ def _start_what_is_left_down(
 
 
 def look(settings: Settings, engine: Source, file: ConfigFile, announcer: Announcer) -> PlansRendered:
-    """List the engine, read config.json, render. Raises one of :data:`FAILURES`."""
+    """List the engine, read config.json, render. Raises one of :class:`SidecarError`."""
     began = time.monotonic()
     observer = Observer(settings, engine, time.monotonic)
     snapshot = observer.snapshot()

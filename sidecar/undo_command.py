@@ -13,8 +13,8 @@ from sidecar import backrest_config
 from sidecar.announce import Announcer
 from sidecar.config_file import ConfigFile, Written
 from sidecar.engine import Engine
+from sidecar.errors import SidecarError, told
 from sidecar.exit_codes import ExitCode
-from sidecar.failures import FAILURES, told
 from sidecar.log import get_logger
 from sidecar.merge_result import Merge
 from sidecar.oneshot import stopping
@@ -46,7 +46,7 @@ def restore_config(settings: Settings, *, version: str | None = None, list_only:
                 return ExitCode.FAILED
             assert parts.restarter is not None  # noqa: S101  # an engine was given
             owed = _put_back(parts.restarter, parts.file, data, stop, in_place.set)
-    except FAILURES as failure:
+    except SidecarError as failure:
         log.error("config.restore_failed", in_place=in_place.is_set(), **told(failure))
         return ExitCode.FAILED
     except LookupError as error:  # read_undo: no such version

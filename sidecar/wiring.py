@@ -59,7 +59,7 @@ class Writing:
             Whether Backrest was started for it.
 
         Raises:
-            One of ``failures.FAILURES``. Backrest was tried to be started all the same.
+            SidecarError: Backrest was tried to be started all the same.
         """
         try:
             self.file.recover()
