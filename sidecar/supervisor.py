@@ -32,7 +32,7 @@ from typing import NoReturn
 from sidecar import log as logs
 from sidecar.child import Child, ChildSpec, Context, WorkerFacts
 from sidecar.exit_codes import ExitCode
-from sidecar.messages import Report, Signalled, SupervisorInbox, WorkerExited
+from sidecar.supervision_messages import Report, Signalled, WorkerExited
 
 __all__ = ["ChildSpec", "Context", "Supervisor", "WorkerFacts"]
 
@@ -91,7 +91,7 @@ class Supervisor:
         self._on_report = on_report
         self._on_tick = on_tick
         self._tick = tick
-        self._inbox: queue.SimpleQueue[SupervisorInbox | None] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[object] = queue.SimpleQueue()
         self._restarts: deque[float] = deque()
         self._signals = 0
         self._code: int | None = None
