@@ -15,6 +15,7 @@ from sidecar.child import ChildSpec, Context
 from sidecar.config_file import ConfigFile, Latest
 from sidecar.engine import Engine
 from sidecar.engine_errors import EngineError
+from sidecar.engine_source import open_engine
 from sidecar.errors import SidecarError, told
 from sidecar.exit_codes import ExitCode
 from sidecar.left_down import BackrestLook, directory_of
@@ -28,7 +29,7 @@ from sidecar.settings import Settings
 from sidecar.status import StatusBoard
 from sidecar.status_file import StatusFile
 from sidecar.supervisor import Supervisor, diagnose
-from sidecar.wiring import Writing, api_maker, open_engine, writing
+from sidecar.wiring import Writing, api_maker, writing
 from workers import bring_back, docker_events, filesystem, writer
 from workers.quiesce import tools_for
 from workers.renderer import Renderer
@@ -55,7 +56,7 @@ class Daemon:
         self._cut_off: Mailbox[HooksCutOff] = Mailbox(1)
         self._latest = Latest()
         self._frozen = False
-        self._engine = open_engine(settings)
+        self._engine = open_engine(settings.docker_sock, settings.replay)
         self._parts: Writing | None = None
         self._supervisor = Supervisor(self._specs(), on_report=self._board.reported, on_tick=self._tick)
         self._status = StatusFile(settings.state_path, self._board, self._supervisor.workers)

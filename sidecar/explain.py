@@ -14,6 +14,7 @@ from sidecar.backrest_idle import zones_of
 from sidecar.boot import read_boot
 from sidecar.config_file import ConfigFile
 from sidecar.engine import Engine
+from sidecar.engine_source import Source, open_engine
 from sidecar.errors import SidecarError
 from sidecar.exit_codes import ExitCode
 from sidecar.explain_model import Clock, Explanation, explain_all
@@ -24,7 +25,6 @@ from sidecar.observe import Observer
 from sidecar.plans import path_context
 from sidecar.rendering import AMBIGUOUS_BACKREST, ConfigView
 from sidecar.settings import Settings
-from sidecar.wiring import Source, open_engine
 
 
 def explain(
@@ -41,7 +41,7 @@ def explain(
 
         return explain_nodes(settings, hosts, all_nodes=all_nodes, as_json=as_json)
     try:
-        found, notes = look(settings, open_engine(settings))
+        found, notes = look(settings, open_engine(settings.docker_sock, settings.replay))
     except SidecarError as failure:
         return _fail(str(failure))
     if containers:

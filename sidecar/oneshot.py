@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from sidecar.announce import Announcer
 from sidecar.config_file import ConfigFile
 from sidecar.engine import Engine
+from sidecar.engine_source import Source, open_engine
 from sidecar.errors import SidecarError, told
 from sidecar.exit_codes import ExitCode
 from sidecar.left_down import WorkedOff, work_off
@@ -20,7 +21,7 @@ from sidecar.observe import Observer
 from sidecar.plans import skipped
 from sidecar.rendering import AMBIGUOUS_BACKREST
 from sidecar.settings import Settings
-from sidecar.wiring import Source, Writing, api_maker, open_engine, writing
+from sidecar.wiring import Writing, api_maker, writing
 
 log = get_logger(__name__)
 
@@ -31,7 +32,7 @@ def reconcile(settings: Settings) -> int:
     announcer = Announcer()
     try:
         with stopping() as stop:
-            engine = open_engine(settings)
+            engine = open_engine(settings.docker_sock, settings.replay)
             parts = writing(settings, engine, announcer, reports.append, stop=stop, patient=False)
             brought_back = not settings.dry_run and parts.work_off()
             containers = _start_what_is_left_down(settings, engine, parts, stop)
