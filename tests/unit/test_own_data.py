@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sidecar.backrest_config import local_directory, view
+from sidecar.config_view import local_directory, view
 from sidecar.model import EngineSnapshot
 from sidecar.plans import render
 from sidecar.rendering import ConfigView, Rendering
