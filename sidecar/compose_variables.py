@@ -1,6 +1,6 @@
-"""Variables in Compose files: ``${…}`` in values, and the ``.env`` file that they come from. Pure.
+"""Variables in Compose files: ``${…}`` in values. Pure.
 
-Source of the rules: compose-spec: spec.md, "Interpolation", and compose-go: template/template.go, dotenv/parser.go.
+Source of the rules: compose-go: template/template.go.
 """
 
 from __future__ import annotations
@@ -9,9 +9,13 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_OPERATOR = re.compile(r":?[-?+]")
-_DEEPEST = 20
+_NAME = r"[A-Za-z_]\w*"
+_BEGIN = re.compile(
+    rf"\$(?:(?P<dollar>\$)|(?P<name>{_NAME})|\{{(?P<braced>{_NAME})(?P<then>:?[-+?]|\}})|(?P<wrong>\{{))",
+    re.ASCII,
+)
+_BRACES = re.compile(r"\{.?|\}", re.DOTALL)
+_DEEPEST = 100
 
 
 class InterpolationError(ValueError):
@@ -19,10 +23,28 @@ class InterpolationError(ValueError):
 
 
 class Interpolated(NamedTuple):
-    """A value after interpolation, and the variables in it that nothing sets and that have no default."""
+    """A value after interpolation.
+
+    Attributes:
+        text: What Compose puts into the container.
+        unset: Variables in it that nothing sets and that have no default.
+        lone: Whether a ``$`` in it begins no variable. Compose leaves it as it is since 2.12 (autumn 2022), and
+            refused the file before.
+    """
 
     text: str
     unset: tuple[str, ...] = ()
+    lone: bool = False
+
+
+class _Seen:
+    """What is noticed on the way."""
+
+    __slots__ = ("lone", "unset")
+
+    def __init__(self) -> None:
+        self.unset: list[str] = []
+        self.lone = False
 
 
 def interpolate(text: str, variables: Mapping[str, str]) -> Interpolated:
@@ -31,131 +53,79 @@ def interpolate(text: str, variables: Mapping[str, str]) -> Interpolated:
     Knows ``$$``, ``$X``, ``${X}`` and ``${X:-d} ${X-d} ${X:?e} ${X?e} ${X:+a} ${X+a}``, nested too.
 
     Raises:
-        InterpolationError: A ``$`` that begins nothing, a brace that is not closed, a required variable not set.
+        InterpolationError: A ``${`` that begins no variable or is not closed, a required variable not set.
     """
     if "$" not in text:
         return Interpolated(text)
-    unset: list[str] = []
-    expanded = _expand(text, variables, unset, 0)
-    return Interpolated(expanded, tuple(unset))
+    seen = _Seen()
+    return Interpolated(_put_in(text, variables, seen, 0), tuple(seen.unset), seen.lone)
 
 
-def _expand(text: str, variables: Mapping[str, str], unset: list[str], depth: int) -> str:
+def _put_in(text: str, variables: Mapping[str, str], seen: _Seen, depth: int) -> str:
     if depth > _DEEPEST:
         raise InterpolationError("defaults are nested too deeply")
-    out: list[str] = []
+    parts: list[str] = []
     at = 0
-    while (dollar := text.find("$", at)) >= 0:
-        out.append(text[at:dollar])
-        following = text[dollar + 1 : dollar + 2]
-        if following == "$":
-            out.append("$")
-            at = dollar + 2
-        elif following == "{":
-            end = _closing_brace(text, dollar + 2)
-            out.append(_braced(text[dollar + 2 : end], variables, unset, depth))
-            at = end + 1
+    while match := _BEGIN.search(text, at):
+        before = text[at : match.start()]
+        parts.append(before)
+        seen.lone = seen.lone or "$" in before
+        at = match.end()
+        if match["dollar"]:
+            parts.append("$")
+        elif match["then"] in {None, "}"} and not match["wrong"]:
+            name = match["name"] or match["braced"]
+            if name not in variables:
+                seen.unset.append(name)
+            parts.append(variables.get(name, ""))
         else:
-            name = _NAME.match(text, dollar + 1)
-            if name is None:
+            end = -1 if match["wrong"] else _end_of_braces(text, match.start())
+            if end < 0:
+                shown = text[match.start() :][:60]
                 raise InterpolationError(
-                    f'"${following}" begins no variable; write $$ for a $ of the command'
+                    f'"{shown}" names no variable as Compose understands it; write $$ for a $ of the command'
                 )
-            out.append(_plain(name.group(), variables, unset))
-            at = name.end()
-    out.append(text[at:])
-    return "".join(out)
+            parts.append(_operated(match["braced"], match["then"], text[at:end], variables, seen, depth))
+            at = end + 1
+    rest = text[at:]
+    seen.lone = seen.lone or "$" in rest
+    return "".join(parts) + rest
 
 
-def _plain(name: str, variables: Mapping[str, str], unset: list[str]) -> str:
-    if name not in variables:
-        unset.append(name)
-    return variables.get(name, "")
+def _end_of_braces(text: str, start: int) -> int:
+    """Return where the ``}`` of a ``${`` stands, in the same line; -1 for nowhere.
 
-
-def _closing_brace(text: str, start: int) -> int:
-    depth = 1
-    for at in range(start, len(text)):
-        if text.startswith("${", at):
-            depth += 1
-        elif text[at] == "}":
-            depth -= 1
-            if depth == 0:
-                return at
-    raise InterpolationError("a ${ is not closed; write $$ for a $ of the command")
-
-
-def _braced(body: str, variables: Mapping[str, str], unset: list[str], depth: int) -> str:
-    name = _NAME.match(body)
-    if name is None:
-        raise InterpolationError(f'"${{{body}}}" names no variable; write $$ for a $ of the command')
-    rest = body[name.end() :]
-    if not rest:
-        return _plain(name.group(), variables, unset)
-    operator = _OPERATOR.match(rest)
-    if operator is None:
-        raise InterpolationError(
-            f'"${{{body}}}" is more than Compose understands; write $$ for a $ of the command'
-        )
-    word = rest[operator.end() :]
-    value = variables.get(name.group())
-    there = value is not None and (value != "" or not operator.group().startswith(":"))
-    match operator.group()[-1]:
-        case "-":
-            return (value or "") if there else _expand(word, variables, unset, depth + 1)
-        case "+":
-            return _expand(word, variables, unset, depth + 1) if there else ""
-        case _:
-            if not there:
-                said = _expand(word, variables, unset, depth + 1)
-                raise InterpolationError(f"{name.group()} must be set" + (f": {said}" if said else ""))
-            return value or ""
-
-
-_ASSIGNMENT = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_.-]*)\s*[=:]\s*(.*)", re.DOTALL)
-_ESCAPES = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\", "$": "$$"}
-
-
-def parse_dotenv(text: str, environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables of a ``.env`` file. Lines that are no assignment are passed over.
-
-    Args:
-        text: The file.
-        environ: Wins over earlier lines where a value mentions another variable.
+    Compose counts braces of any kind, passing over what follows one that opens. Where they do not come out even, it
+    takes the last one of the line.
     """
-    variables: dict[str, str] = {}
-    lines = iter(text.removeprefix("\ufeff").splitlines())
-    for line in lines:
-        match = _ASSIGNMENT.fullmatch(line.strip())
-        if match is None:
-            continue
-        name, raw = match.groups()
-        quote = raw[:1]
-        if quote in {"'", '"'}:
-            while _end_of(raw, quote) < 0 and (more := next(lines, None)) is not None:
-                raw += "\n" + more
-            end = _end_of(raw, quote)
-            raw = raw[1 : end if end > 0 else None]
-            if quote == "'":
-                variables[name] = raw
-                continue
-            raw = re.sub(r"\\(.)", lambda m: _ESCAPES.get(m[1], m[0]), raw)
-        else:
-            raw = re.split(r"\s#", raw, maxsplit=1)[0].strip()
-        try:
-            variables[name] = interpolate(raw, {**variables, **environ}).text
-        except InterpolationError:
-            variables[name] = raw
-    return variables
+    line = text[start:].partition("\n")[0]
+    open_braces = 0
+    for brace in _BRACES.finditer(line):
+        open_braces += 1 if brace.group() != "}" else -1
+        if not open_braces:
+            return start + brace.start()
+    last = line.rfind("}")
+    return start + last if last >= 0 else -1
 
 
-def _end_of(raw: str, quote: str) -> int:
-    """Return where the quote that begins ``raw`` closes; -1 when it does not."""
-    at = 1
-    while at < len(raw):
-        if raw[at] == "\\" and quote == '"':
-            at += 1
-        elif raw[at] == quote:
-            return at
-        at += 1
-    return -1
+def _operated(
+    name: str, operator: str, word: str, variables: Mapping[str, str], seen: _Seen, depth: int
+) -> str:
+    """Return what ``${name operator word}`` means."""
+    value = variables.get(name, "")
+    there = name in variables and (value != "" or not operator.startswith(":"))
+    # Compose looks through the word whether or not it is needed.
+    noticed = _Seen()
+    word = _put_in(word, variables, noticed, depth + 1)
+    required = operator.endswith("?")
+    wanted = there == operator.endswith("+")
+    if wanted or required:
+        seen.lone = seen.lone or noticed.lone
+    if required:
+        if not there:
+            raise InterpolationError(f"{name} must be set" + (f": {word}" if word else ""))
+        return value
+    if wanted:
+        seen.unset += noticed.unset
+        return word
+    return value

@@ -28,12 +28,6 @@ class _Piece(NamedTuple):
     end: int
 
 
-def looks_like_json(text: str) -> bool:
-    """Whether the text is worth reading as JSON. A Compose file in JSON is YAML too and is read as that."""
-    head = text.lstrip()[:1]
-    return head in {"[", "{"} and not re.match(r'\s*\{\s*"(services|name|version|include)"\s*:', text)
-
-
 def parse_inspect(text: str, file: str) -> list[Target]:
     """Return the containers and volumes of the file.
 

@@ -7,10 +7,10 @@ that cannot work. Loads neither the models nor the engine client, so that it is 
 
 from __future__ import annotations
 
-import posixpath
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sidecar import naming
@@ -18,12 +18,19 @@ from sidecar.cron import note
 from sidecar.keep_spec import parse_keep
 from sidecar.label_reader import PlanReading, Reading, ours, read_labels, read_volume_labels
 from sidecar.label_values import LabelPolicy
-from sidecar.lint_model import LabelAt, Level, LintError, LintFinding, Place, Target, unreadable
-from sidecar.model import Finding, Mount, printable
+from sidecar.lint_model import (
+    LabelAt,
+    Level,
+    LintError,
+    LintFinding,
+    Place,
+    Target,
+    VolumeSays,
+    unreadable,
+)
+from sidecar.model import Finding, printable
 from sidecar.naming import Workload
-from sidecar.paths import PathRules, longest_mount
 from sidecar.shell_check import command_problems, starts_and_stops
-from sidecar.special_paths import why_no_data
 
 _WARNINGS = frozenset({"image-label", "hooks-refused"})
 _STDIN = "-"
@@ -62,14 +69,14 @@ def lint_files(
     """
     findings: list[LintFinding] = []
     targets = list(_targets(paths, env, separate, findings))
-    enabled_volumes = {t.name for t in targets if t.container is None and _volume(t, findings)}
+    volumes = {t.name: _volume(t, findings) for t in targets if t.container is None}
     ids: dict[str, tuple[Workload, Place]] = {}
     for target in targets:
         if target.container is not None and not target.container.is_oneoff:
-            findings += _Check(target, options, enabled_volumes, ids).run()
+            findings += _Check(target, options, volumes, ids).run()
     order = {path: number for number, path in enumerate(paths)}
     # Services that share a label by an anchor or `extends` share what is wrong about it.
-    unique = {(f.place, f.code, f.message.partition(": ")[2]): f for f in reversed(findings)}
+    unique = {(f.place, f.code, f.message.partition(": ")[2] or f.message): f for f in reversed(findings)}
     return tuple(
         sorted(unique.values(), key=lambda f: (order.get(f.place.file, len(order)), f.place, f.code))
     )
@@ -78,13 +85,13 @@ def lint_files(
 def _targets(
     paths: Sequence[str], env: Mapping[str, str], separate: bool, findings: list[LintFinding]
 ) -> Iterator[Target]:
-    from sidecar.inspect_file import looks_like_json, parse_inspect
-
     compose = []
     for path in paths:
         try:
             text = _read(path)
-            if looks_like_json(text):
+            if _looks_like_json(text):
+                from sidecar.inspect_file import parse_inspect
+
                 yield from parse_inspect(text, path)
             else:
                 from sidecar.yaml_tree import parse_yaml
@@ -96,11 +103,17 @@ def _targets(
         from sidecar.compose_file import ComposeProject
 
         for files in [[file] for file in compose] if separate else [compose]:
-            yield from ComposeProject(env, findings).load(files)
+            yield from ComposeProject(env, findings, complete=not separate).load(files)
+
+
+def _looks_like_json(text: str) -> bool:
+    """Whether the text is worth reading as JSON. A Compose file in JSON is YAML too and is read as that."""
+    head = text.lstrip()[:1]
+    return head in {"[", "{"} and not re.match(r'\s*\{\s*"(services|name|version|include)"\s*:', text)
 
 
 def _read(path: str) -> str:
-    from sidecar.compose_file import read_text
+    from sidecar.compose_load import read_text
 
     if path != _STDIN:
         return read_text(Path(path), Place(path))
@@ -110,13 +123,13 @@ def _read(path: str) -> str:
         raise unreadable(Place(path), "standard input is not UTF-8") from error
 
 
-def _volume(target: Target, findings: list[LintFinding]) -> bool:
-    """Check a volume's labels; return whether they enable it."""
+def _volume(target: Target, findings: list[LintFinding]) -> VolumeSays:
+    """Check a volume's labels; return what they say."""
     labels = {key: label.value for key, label in target.labels.items()}
-    enable, _, found = read_volume_labels(labels, volume=target.name)
+    enable, exclude, found = read_volume_labels(labels, volume=target.name)
     findings += [_placed(finding, target) for finding in found]
-    findings += _unset(target, ours(labels))
-    return bool(enable)
+    findings += _variables(target, ours(labels))
+    return VolumeSays(enable, exclude)
 
 
 def _placed(finding: Finding, target: Target) -> LintFinding:
@@ -130,10 +143,16 @@ def _placed(finding: Finding, target: Target) -> LintFinding:
     return LintFinding(place, level, finding.code, finding.message, finding.hint, finding.label)
 
 
-def _unset(target: Target, keys: Sequence[str]) -> Iterator[LintFinding]:
+def _variables(target: Target, keys: Sequence[str]) -> Iterator[LintFinding]:
     """Say which variables nothing sets. ``$SELF`` is ours, and Compose takes it away unless it is doubled."""
     for key in keys:
         label = target.labels[key]
+        if label.lone:
+            text = (
+                f"{target.name}: a $ in {printable(key)} begins no variable; Compose leaves it as it is, older ones "
+                "(before autumn 2022) refuse the file; $$ is right in all"
+            )
+            yield LintFinding(label.value_place, "note", "lone-dollar", text, "", key)
         for name in dict.fromkeys(label.unset):
             if name == "SELF":
                 text = f"{target.name}: Compose replaces $SELF in {printable(key)} by nothing; write $$SELF"
@@ -153,12 +172,12 @@ class _Check:
         self,
         target: Target,
         options: LintOptions,
-        enabled_volumes: set[str],
+        volumes: Mapping[str, VolumeSays],
         ids: dict[str, tuple[Workload, Place]],
     ) -> None:
         self.target = target
         self.options = options
-        self.enabled_volumes = enabled_volumes
+        self.volumes = volumes
         self.ids = ids
 
     def run(self) -> list[LintFinding]:
@@ -174,7 +193,7 @@ class _Check:
             image_labels=target.image_labels,
             policy=self.options.policy,
         )
-        found = list(_unset(target, keys))
+        found = list(_variables(target, keys))
         found += [
             _placed(finding, target)
             for finding in reading.findings
@@ -209,7 +228,7 @@ class _Check:
     def _idle(self, reading: Reading) -> Iterator[LintFinding]:
         container = self.target.container
         mounts = container.mounts if container else ()
-        if any(mount.name in self.enabled_volumes for mount in mounts):
+        if any((says := self.volumes.get(mount.name)) and says.enable for mount in mounts):
             return
         others = {plan.name for plan in reading.plans} | {*reading.broken, *reading.withdrawn}
         # Plain labels are only defaults where a named plan takes them; a named plan waits for the plain enable too.
@@ -245,24 +264,14 @@ class _Check:
         container = self.target.container
         if container is None or not self.target.all_mounts:
             return
-        include = plan.values.get("include", ())
-        rules = PathRules(engine_socket="/var/run/docker.sock")
-        if not include and not any(_worth(mount, rules) for mount in container.mounts):
-            key = self._enable_key(plan)
-            text = "has no volume or bind mount to back up; add one, or set backrest.paths.include"
-            yield self._say("warning", "no-path", key, text)
-        for field_name, code in (("include", "path-under-no-volume"), ("exclude", "exclude-under-no-volume")):
-            for raw in plan.values.get(field_name, ()):
-                if not raw.startswith("/"):
-                    continue
-                mount = longest_mount(posixpath.normpath(raw), container.mounts)
-                if mount is None:
-                    text = f"{printable(raw)} lies under no volume of this service"
-                    text += "; it is taken as a path of the host" if field_name == "include" else ""
-                    yield self._say("warning", code, plan.sources[field_name], text)
-                elif mount.type in {"tmpfs", "npipe"} and field_name == "include":
-                    text = f"{printable(raw)} lies on a {mount.type}, which cannot be backed up"
-                    yield self._say("warning", code, plan.sources[field_name], text)
+        from sidecar.lint_paths import path_problems
+
+        known = replace(container, name=self.target.name)
+        for problem in path_problems(known, plan, self.volumes):
+            key = problem.label if problem.label in self.target.labels else self._enable_key(plan)
+            yield LintFinding(
+                self._at(key).value_place, problem.level, problem.code, problem.message, problem.hint, key
+            )
 
     def _enable_key(self, plan: PlanReading) -> str:
         own = f"backrest.{plan.name}.enable" if plan.name else ""
@@ -305,9 +314,3 @@ class _Check:
                 "id: choose which by renaming, or use --include-project-name"
             )
             yield self._say("warning", "plan-id-collides", key, text)
-
-
-def _worth(mount: Mount, rules: PathRules) -> bool:
-    if mount.type == "bind":
-        return not why_no_data(mount.source, rules)
-    return mount.type in {"volume", "cluster"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Literal
 
@@ -15,6 +14,8 @@ Format = Literal["text", "json", "github"]
 def format_findings(findings: Sequence[LintFinding], fmt: Format) -> str:
     """Return the findings, one a line (JSON: an array); ends with a line break unless it is empty."""
     if fmt == "json":
+        import json
+
         return json.dumps([_json(finding) for finding in findings], indent=2) + "\n"
     lines = [_github(finding) if fmt == "github" else _text(finding) for finding in findings]
     return "".join(f"{line}\n" for line in lines)

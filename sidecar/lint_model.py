@@ -27,12 +27,21 @@ class LabelAt(NamedTuple):
         key_place: Where the key begins.
         value_place: Where the value begins.
         unset: Variables in the value that nothing sets.
+        lone: Whether a ``$`` in it begins no variable.
     """
 
     value: str
     key_place: Place
     value_place: Place
     unset: tuple[str, ...] = ()
+    lone: bool = False
+
+
+class VolumeSays(NamedTuple):
+    """What the labels of a volume say: whether it is backed up (None: not said), and its excludes."""
+
+    enable: bool | None
+    exclude: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ container ids do not. Each plan of a workload (the default one and the named one
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -226,7 +225,9 @@ def candidate_ids(workload: Workload, prefix: str, *, include_project: bool) -> 
     natural = base_id(workload, include_project=include_project)
     if not natural:
         return ()
-    digest = hashlib.sha256(workload.key.encode()).hexdigest()
+    from hashlib import sha256  # Slow to load, and lint does without.
+
+    digest = sha256(workload.key.encode()).hexdigest()
     qualified = base_id(workload, include_project=True) if workload.project and workload.service else natural
     bases = [natural, qualified, *(f"{qualified}_{digest[:digits]}" for digits in (6, 12, 64))]
     if not (workload.project and workload.service):

@@ -1,71 +1,28 @@
-"""A YAML file as a tree in which everything knows its line and column.
+"""A YAML file as a tree in which everything knows its line and column, and scalars mean what Compose takes them for.
 
-Built from ruamel's node graph, since what Compose does with a file (interpolation, ``extends``, ``!reset``) is
-done on text and tags, not on Python values. Aliases share their node; merge keys are resolved here.
+Built from ruamel's events, since what Compose does with a file (interpolation, ``extends``, ``!reset``) needs tags
+and places. Aliases share their node; merge keys are resolved here.
+
+Source of the rules: go-yaml v3: decode.go; compose-go: loader/reset.go, loader/loader.go.
 """
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 from sidecar.lint_model import LintFinding, Place, unreadable
 from sidecar.model import printable
+from sidecar.yaml_node import Entry, Node, Tree
+from sidecar.yaml_scalar import ScalarError, read_scalar
 
 LARGEST = 2 << 20
 """Bytes of a YAML file that are worth reading; the parser is slow on purpose-made monsters."""
 _MERGE = "<<"
-
-
-@dataclass(slots=True)
-class Node:
-    """One node.
-
-    Attributes:
-        place: Where it begins.
-        tag: An explicit local tag such as ``!reset``, else empty.
-        text: The scalar's text; None for a null and for anything that is no scalar.
-        items: The sequence's elements; None for anything else.
-        entries: The mapping's entries by key, merge keys resolved; None for anything else.
-        quoted: Whether the scalar stands in quotes (its text begins a column later).
-    """
-
-    place: Place
-    tag: str = ""
-    text: str | None = None
-    items: list[Node] | None = None
-    entries: dict[str, Entry] | None = None
-    quoted: bool = False
-
-    def get(self, *path: str) -> Node | None:
-        """Return the node below, key by key, or None where one is missing."""
-        node: Node | None = self
-        for key in path:
-            entry = node.entries.get(key) if node is not None and node.entries is not None else None
-            node = entry.node if entry is not None else None
-        return node
-
-    def pairs(self) -> Iterator[tuple[str, Entry]]:
-        """Yield a mapping's entries; nothing for anything else."""
-        yield from (self.entries or {}).items()
-
-
-@dataclass(slots=True)
-class Entry:
-    """A mapping's entry: where its key stands, and its value."""
-
-    place: Place
-    node: Node
-
-
-@dataclass(slots=True)
-class Tree:
-    """The documents of one file, and what is wrong with it short of being unreadable."""
-
-    documents: list[Node]
-    findings: list[LintFinding] = field(default_factory=list)
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_STANDARD = "tag:yaml.org,2002:"
 
 
 def parse_yaml(text: str, file: str) -> Tree:
@@ -79,12 +36,15 @@ def parse_yaml(text: str, file: str) -> Tree:
     from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError, ReusedAnchorWarning, YAMLError
 
+    from sidecar.yaml_scanner import GoScanner
+
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ReusedAnchorWarning)
-            roots = [node for node in YAML(typ="safe", pure=True).compose_all(text) if node is not None]
-        builder = _Builder(file)
-        return Tree([builder.build(root) for root in roots], builder.findings)
+            yaml = YAML(typ="safe", pure=True)
+            yaml.Scanner = GoScanner
+            builder = _Builder(file, yaml.parse(text))
+            return Tree(builder.documents(), builder.findings)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = Place(file, mark.line + 1, mark.column + 1) if mark is not None else Place(file)
@@ -97,61 +57,98 @@ def parse_yaml(text: str, file: str) -> Tree:
 
 
 class _Builder:
-    """Turns ruamel's nodes into ours, each once, so that a bomb of aliases stays as small as its text."""
+    """Turns ruamel's events into nodes, each anchored one once, so that a bomb of aliases stays small."""
 
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: str, events: Iterator[Any]) -> None:
         self.file = file
+        self.events = events
         self.findings: list[LintFinding] = []
-        self._done: dict[int, Node] = {}
-        self._open: set[int] = set()
+        self._anchors: dict[str, Node | None] = {}
 
-    def build(self, raw: Any) -> Node:
-        """Return our node for ruamel's.
+    def documents(self) -> list[Node]:
+        """Return the roots.
 
         Raises:
-            LintError: It contains itself.
+            LintError: An alias stands in what it refers to, or refers to nothing.
         """
-        known = self._done.get(id(raw))
-        if known is not None:
-            return known
-        place = Place(self.file, raw.start_mark.line + 1, raw.start_mark.column + 1)
-        if id(raw) in self._open:
-            raise unreadable(place, "an alias refers to the node that it stands in", "not-yaml")
-        self._open.add(id(raw))
-        tag = str(raw.tag or "")
-        node = Node(place, tag if tag.startswith("!") and len(tag) > 1 else "")
-        if raw.id == "mapping":
-            node.entries = self._mapping(raw.value)
-        elif raw.id == "sequence":
-            node.items = [self.build(item) for item in raw.value]
+        found = []
+        for event in self.events:
+            if type(event).__name__ == "DocumentStartEvent":
+                self._anchors = {}
+                found.append(self._node(next(self.events)))
+        return found
+
+    def _place(self, event: Any) -> Place:
+        return Place(self.file, event.start_mark.line + 1, event.start_mark.column + 1)
+
+    def _fault(self, place: Place, text: str, code: str = "invalid-compose") -> None:
+        self.findings.append(LintFinding(place, "error", code, f"{text}; Compose refuses the file"))
+
+    def _node(self, event: Any) -> Node:
+        kind = type(event).__name__
+        place = self._place(event)
+        if kind == "AliasEvent":
+            known = self._anchors.get(event.anchor)
+            if known is not None:
+                return known
+            inside = event.anchor in self._anchors
+            text = "an alias refers to the node that it stands in" if inside else "an alias refers to nothing"
+            raise unreadable(place, text, "not-yaml")
+        tag = str(event.tag or "").replace(_STANDARD, "")
+        tag = "" if tag == "!" else tag
+        node = Node(place, tag if tag.startswith("!") else "")
+        if event.anchor:
+            self._anchors[event.anchor] = None
+        if kind == "MappingStartEvent":
+            node.entries = self._mapping()
+        elif kind == "SequenceStartEvent":
+            node.items = []
+            while type(inner := next(self.events)).__name__ != "SequenceEndEvent":
+                node.items.append(self._node(inner))
         else:
-            node.quoted = raw.style in {"'", '"'}
-            null = raw.style is None and raw.value in {"", "~", "null", "Null", "NULL"}
-            node.text = None if null else str(raw.value)
-        self._open.discard(id(raw))
-        self._done[id(raw)] = node
+            node.raw = str(event.value)
+            node.quoted = event.style in {"'", '"'}
+            if node.quoted and not node.raw.isprintable() and _SURROGATE.search(node.raw):
+                self._fault(place, "an escape stands for half a character")
+                node.raw = _SURROGATE.sub("\ufffd", node.raw)
+            try:
+                node.value = read_scalar(node.raw, tag, quoted=event.style is not None)
+            except ScalarError as error:
+                self._fault(place, printable(str(error)))
+                node.value = node.raw
+        if event.anchor:
+            self._anchors[event.anchor] = node
         return node
 
-    def _mapping(self, pairs: list[tuple[Any, Any]]) -> dict[str, Entry]:
+    def _mapping(self) -> dict[str, Entry]:
         entries: dict[str, Entry] = {}
+        seen: dict[str, int] = {}
         merged: list[Node] = []
-        for raw_key, raw_value in pairs:
-            key = self.build(raw_key)
-            node = self.build(raw_value)
-            name = key.text
-            if name is None:
-                name = "" if key.items is None and key.entries is None else "?"
-            if name == _MERGE and not key.quoted:
-                merged += node.items if node.items is not None else [node]
-                continue
-            if name in entries:
+        while type(event := next(self.events)).__name__ != "MappingEndEvent":
+            key = self._node(event)
+            node = self._node(next(self.events))
+            name = key.raw
+            if name in seen:
                 text = (
-                    f'the key "{printable(name)}" stands here for the second time, first in line '
-                    f"{entries[name].place.line}; Compose refuses the file"
+                    f'the key "{printable(name)}" stands here for the second time, first in line {seen[name]}'
                 )
-                self.findings.append(LintFinding(key.place, "error", "duplicate-key", text))
+                self._fault(key.place, text, "duplicate-key")
+            seen.setdefault(name, key.place.line)
+            if name == _MERGE and not key.quoted:
+                merged += self._merged(node)
+                continue
+            if not isinstance(key.value, str) or type(key.value) is not str:
+                self._fault(key.place, f'the key "{printable(name)}" is no text: write it in quotes')
             entries[name] = Entry(key.place, node)
         for source in merged:
             for name, entry in source.pairs():
                 entries.setdefault(name, entry)
         return entries
+
+    def _merged(self, node: Node) -> list[Node]:
+        """Return the mappings that a merge key takes over, the strongest first."""
+        found = node.items if node.items is not None else [node]
+        for item in found:
+            if item.entries is None:
+                self._fault(item.place, "a merge key (<<) takes a mapping, or a list of mappings")
+        return found

@@ -26,6 +26,8 @@ from tests.waiting import eventually
 pytestmark = [pytest.mark.engine, pytest.mark.backrest, pytest.mark.torture, pytest.mark.timeout(240)]
 
 HOOK_TAKES = 6.0
+CHANGES = 20
+"""Changes of labels while the five plans run."""
 PLANS = ("a", "b", "c", "d", "e")
 
 
@@ -83,7 +85,7 @@ def backups(night: BackrestContainer) -> list[Operation]:
     return [op for op in night.api.operations() if op.kind == "backup" and op.plan_id in PLANS]
 
 
-def test_five_plans_of_one_minute_all_run_before_the_restart(night: BackrestContainer) -> None:
+def test_twenty_changes_while_five_plans_are_due_cost_no_night(night: BackrestContainer) -> None:
     engine = night.engine
     eventually(lambda: any(op.runs for op in backups(night)), 100)
     with Sidecar(
@@ -91,13 +93,15 @@ def test_five_plans_of_one_minute_all_run_before_the_restart(night: BackrestCont
         "--apply-settle", "0.5s", "--restart-timeout", "2s", "--path-view", "host",
     ) as sidecar:  # fmt: skip
         sidecar.wait_for("engine.connected")
-        engine.run_container(
-            "web", {"backrest.enable": "true", "backrest.schedule": "0 3 1 1 *"}, ["web:/data"], start=False
-        )
+        for change in range(CHANGES):
+            if change:
+                engine.remove("web")
+            labels = {"backrest.enable": "true", "backrest.schedule": f"{change} 3 1 1 *"}
+            engine.run_container("web", labels, ["web:/data"], start=False)
+            time.sleep(HOOK_TAKES / 5)
         sidecar.wait_for("backrest.busy", 20)
         sidecar.wait_for("backrest.restart", 120)
-        stopped = sidecar.said("backrest.stop")
-        assert len(stopped) == 1
+        assert len(sidecar.said("backrest.stop")) == 1
         assert sidecar.said("backrest.cut_off") == []
         assert sidecar.said("backrest.starved") == []
     night.wait()
@@ -105,4 +109,4 @@ def test_five_plans_of_one_minute_all_run_before_the_restart(night: BackrestCont
     assert sorted(op.plan_id for op in done) == list(PLANS), "each plan's night"
     assert not any(op.cut_off or op.runs for op in done)
     assert all(op.end - op.start >= HOOK_TAKES for op in done)
-    assert "backrest_sidecar_web" in night.plans()
+    assert night.plans()["backrest_sidecar_web"]["schedule"]["cron"] == f"{CHANGES - 1} 3 1 1 *"

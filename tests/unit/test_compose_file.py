@@ -18,8 +18,8 @@ def load(directory: Path, *texts: str, **env: str) -> tuple[dict[str, Target], l
         file = str(directory / f"{number}.yaml")
         Path(file).write_text(text)
         trees.append((file, parse_yaml(text, file)))
-    targets = ComposeProject(env, findings).load(trees)
-    return {target.name: target for target in targets}, findings
+    targets = ComposeProject(env, findings, complete=False).load(trees)
+    return {target.name: target for target in targets}, [f for f in findings if f.level == "error"]
 
 
 def labels(target: Target) -> dict[str, str]:
@@ -34,7 +34,12 @@ def labels(target: Target) -> dict[str, str]:
         ("labels: {<<: {a: 1, b: 2}, b: 3}", {"a": "1", "b": "3"}),
         ("labels: {<<: [{a: 1}, {a: 2, b: 2}]}", {"a": "1", "b": "2"}),
         ("labels: {a: '$$x ${Y:-z}'}", {"a": "$x z"}),
-        ("labels: {a: '${BAD'}", {}),
+        (
+            "labels: {a: 1.0, b: 010, c: 1_000, d: yes, e: 0o10, f: 1e6, g: ~}",
+            {"a": "1", "b": "8", "c": "1000", "d": "yes", "e": "8", "f": "1e+06", "g": ""},
+        ),
+        ("labels: ['a.${Y:-z}=$$', 'b = c', 'd=$1']", {"a.z": "$", "b ": " c", "d": "$1"}),
+        ("labels: {'$$k': v, x-y: gone}", {"$$k": "v"}),
     ],
 )
 def test_labels(tmp_path: Path, text: str, expected: dict[str, str]) -> None:
@@ -67,14 +72,14 @@ services:
       - {type: volume, source: data, target: /data, read_only: true}
       - {type: bind, source: ./rel, target: /rel}
       - {type: tmpfs, target: /tmp}
-      - {source: data, target: /again}
+      - {type: volume, source: data, target: /again}
     volumes_from: [web:ro]
 volumes:
   data:
   own: {name: own-name}
   ext: {external: true}
 """
-    targets, _ = load(tmp_path, f"name: shop{text}")
+    targets, _ = load(tmp_path, f"name: shop{text}", HOME="/h")
     web = targets["web"].container
     long = targets["long"].container
     assert web is not None
@@ -82,9 +87,9 @@ volumes:
     found = {m.destination: (m.type, m.name or m.source) for m in web.mounts}
     assert found == {
         "/data": ("volume", "shop_data"),
-        "/rel": ("bind", "./rel"),
+        "/rel": ("bind", str(tmp_path / "rel")),
         "/abs": ("bind", "/abs"),
-        "/home": ("bind", "~/home"),
+        "/home": ("bind", "/h/home"),
         "/anon": ("volume", "(anonymous)"),
         "/own": ("volume", "own-name"),
         "/ext": ("volume", "ext"),
@@ -114,7 +119,7 @@ def test_names(tmp_path: Path) -> None:
 def test_extends_takes_labels_and_mounts_and_own_ones_win(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "base.yaml").write_text(
-        "services:\n  base: {labels: {a: 1, b: 1}, volumes: [x:/x], extends: deep}\n  deep: {labels: [c=1, b=0]}\n"
+        "services:\n  base: {labels: {a: 1, b: 1}, volumes: [vx:/x], extends: deep}\n  deep: {labels: [c=1, b=0]}\n"
     )
     text = "services:\n  web:\n    extends: {file: sub/base.yaml, service: base}\n    labels: [b=2]\n"
     targets, findings = load(tmp_path, text)
@@ -126,11 +131,11 @@ def test_extends_takes_labels_and_mounts_and_own_ones_win(tmp_path: Path) -> Non
 
 
 def test_merging_files(tmp_path: Path) -> None:
-    first = "services: {web: {labels: {a: 1, b: 1}, volumes: [x:/x, y:/y]}, "
+    first = "services: {web: {labels: {a: 1, b: 1}, volumes: [vx:/x, vy:/y]}, "
     first += "db: {labels: {a: 1}}, old: {labels: [a]}}\n"
     second = (
         "services:\n"
-        "  web: {labels: [b=2], volumes: [z:/x]}\n"
+        "  web: {labels: [b=2], volumes: [vz:/x]}\n"
         "  db: {labels: !override {c: 1}, deploy: {labels: {a: 2, d: 1}}}\n"
         "  old: {labels: !reset null}\n"
     )
@@ -138,7 +143,7 @@ def test_merging_files(tmp_path: Path) -> None:
     assert labels(targets["web"]) == {"a": "1", "b": "2"}
     container = targets["web"].container
     assert container is not None
-    assert {m.destination: m.name for m in container.mounts} == {"/x": "p_z", "/y": "p_y"}
+    assert {m.destination: m.name for m in container.mounts} == {"/x": "p_vz", "/y": "p_vy"}
     assert labels(targets["db"]) == {"a": "2", "d": "1", "c": "1"}
     assert targets["db"].deploy_labels == ("a", "d")
     assert labels(targets["old"]) == {}
@@ -167,3 +172,37 @@ def test_include_has_its_own_dotenv(tmp_path: Path) -> None:
 def test_duplicate_keys_are_reported(tmp_path: Path) -> None:
     _, findings = load(tmp_path, "services:\n  web: {labels: {a: 1, a: 2}}\n  web: {}\n")
     assert [(f.code, f.place.line) for f in findings] == [("duplicate-key", 2), ("duplicate-key", 3)]
+
+
+def test_labels_of_a_file_stand_in_that_file_and_weaker_than_those_of_the_service(tmp_path: Path) -> None:
+    (tmp_path / "web.labels").write_text("# ours\na=1\nb='2'\n")
+    targets, findings = load(tmp_path, "services: {web: {label_file: web.labels, labels: [b=3]}}\n")
+    assert findings == []
+    assert labels(targets["web"]) == {"a": "1", "b": "3"}
+    assert targets["web"].labels["a"].value_place == (str(tmp_path / "web.labels"), 2, 1)
+    _, findings = load(tmp_path, "services: {web: {label_file: none.labels}}\n")
+    assert [(f.code, f.place.line) for f in findings] == [("label-file", 1)]
+
+
+@pytest.mark.parametrize(
+    "path", ["oci://example/app:1", "https://example.org/app.git", "git@example.org:a/b.git"]
+)
+def test_what_lies_elsewhere_is_noted_and_not_missed(tmp_path: Path, path: str) -> None:
+    file = tmp_path / "compose.yaml"
+    file.write_text(f"include: ['{path}']\nservices: {{web: {{image: x, volumes: ['theirs:/t']}}}}\n")
+    findings: list[LintFinding] = []
+    ComposeProject({}, findings).load([(str(file), parse_yaml(file.read_text(), str(file)))])
+    assert [(f.level, f.code) for f in findings] == [("note", "remote-file"), ("note", "incomplete-compose")]
+
+
+def test_volumes_from_takes_mounts_of_services_and_admits_what_it_cannot_see(tmp_path: Path) -> None:
+    text = "services: {a: {volumes: ['/a:/a']}, b: {volumes_from: [a], volumes: ['/b:/b']}, c: {volumes_from: [b]}"
+    targets, _ = load(tmp_path, text + ", d: {volumes_from: ['container:x']}, e: {volumes_from: [d, a]}}\n")
+    seen = {
+        name: ([m.destination for m in target.container.mounts], target.all_mounts)
+        for name, target in targets.items()
+        if target.container
+    }
+    assert seen["c"] == (["/a", "/b"], True)
+    assert seen["d"] == ([], False)
+    assert seen["e"] == (["/a"], False)

@@ -1,4 +1,4 @@
-"""Interpolation and ``.env`` as Compose does them."""
+"""Interpolation as Compose does it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.compose_variables import InterpolationError, interpolate, parse_dotenv
+from sidecar.compose_variables import Interpolated, InterpolationError, interpolate
 
 VARIABLES = {"A": "a", "EMPTY": "", "B_1": "b"}
 
@@ -27,6 +27,8 @@ VARIABLES = {"A": "a", "EMPTY": "", "B_1": "b"}
         ("${A:?e}${EMPTY?e}", "a"),
         ("${X:-a:b}", "a:b"),
         ("${X:-$$A}", "$A"),
+        ("$(date) $1 a$ $", "$(date) $1 a$ $"),
+        ("${X:-a}b}c", "ab}c"),
     ],
 )
 def test_interpolate(text: str, result: str) -> None:
@@ -34,23 +36,28 @@ def test_interpolate(text: str, result: str) -> None:
 
 
 def test_what_nothing_sets_is_named() -> None:
-    assert interpolate("$X${Y}${Z:-d}${EMPTY}", VARIABLES) == ("d", ("X", "Y"))
+    assert interpolate("$X${Y}${Z:-d}${EMPTY}${A:-$V}${W:-$X}", VARIABLES).unset == ("X", "Y", "X")
+
+
+@pytest.mark.parametrize(
+    ("text", "lone"), [("$(x)", True), ("$$(x)", False), ("${X:-$1}", True), ("$A", False)]
+)
+def test_a_dollar_that_begins_no_variable_is_noticed(text: str, lone: bool) -> None:
+    assert interpolate(text, VARIABLES).lone is lone
 
 
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("$(date)", "begins no variable"),
-        ("$1", "begins no variable"),
-        ("a $", "begins no variable"),
-        ("${", "not closed"),
-        ("${A", "not closed"),
+        ("${", "names no variable"),
+        ("${A", "names no variable"),
+        ("${A:-two\nlines}", "names no variable"),
         ("${}", "names no variable"),
         ("${1}", "names no variable"),
-        ("${A/x/y}", "more than Compose"),
+        ("${A/x/y}", "names no variable"),
         ("${X:?no X}", "X must be set: no X"),
         ("${EMPTY:?}", "EMPTY must be set"),
-        ("${X:-" * 30 + "}" * 30, "too deeply"),
+        ("${X:-" * 130 + "}" * 130, "too deeply"),
     ],
 )
 def test_what_compose_refuses(text: str, reason: str) -> None:
@@ -60,7 +67,7 @@ def test_what_compose_refuses(text: str, reason: str) -> None:
 
 @given(st.text())
 def test_doubled_dollars_come_back(text: str) -> None:
-    assert interpolate(text.replace("$", "$$"), {}) == (text, ())
+    assert interpolate(text.replace("$", "$$"), {}) == Interpolated(text)
 
 
 @given(st.text(st.sampled_from("${}:-?+AX"), max_size=30))
@@ -69,36 +76,3 @@ def test_any_text_is_interpolated_or_refused(text: str) -> None:
         interpolate(text, VARIABLES)
     except InterpolationError as error:
         assert str(error)  # noqa: PT017 - most texts are refused, and each refusal says why
-
-
-def test_dotenv() -> None:
-    text = """\ufeff# comment
-A=1
-export B = two words # comment
-C='single $A # kept'
-D="double $A \\"q\\" \\$A\\n"
-E="two
-lines"
-F=$A-$HOME
-G=
-H: colon
-no assignment
-I=${
-"""
-    assert parse_dotenv(text, {"HOME": "/h", "A": "env"}) == {
-        "A": "1",
-        "B": "two words",
-        "C": "single $A # kept",
-        "D": 'double env "q" $A\n',
-        "E": "two\nlines",
-        "F": "env-/h",
-        "G": "",
-        "H": "colon",
-        "I": "${",
-    }
-    assert parse_dotenv('A="open', {}) == {"A": "open"}
-
-
-@given(st.text(max_size=60))
-def test_any_text_is_a_dotenv(text: str) -> None:
-    assert isinstance(parse_dotenv(text, {}), dict)

@@ -23,7 +23,10 @@ ROOT = Path(__file__).parents[2]
 WRONG = "testdata/lint/wrong/compose.yaml"
 STACK = "testdata/lint/stack/compose.yaml"
 OVERRIDE = "testdata/lint/stack/override.yaml"
-BOTH = "services:\n  web:\n    labels: {backrest.enable: 'true'}\n    volumes: ['data:/data']\n"
+BOTH = (
+    "services:\n  web:\n    labels: {backrest.enable: 'true'}\n    image: example\n    volumes: ['data:/data']\n"
+    "volumes: {data: }\n"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -56,6 +59,14 @@ def test_files_are_merged_and_the_place_is_the_file_that_says_it() -> None:
     (finding,) = found(STACK, OVERRIDE)
     assert finding.place == Place(OVERRIDE, 4, 24)
     assert finding.hint == "true"
+
+
+def test_a_lone_dollar_is_a_note_and_the_label_counts(tmp_path: Path) -> None:
+    file = tmp_path / "compose.yaml"
+    file.write_text(
+        BOTH.replace("'true'}", "'true', backrest.snapshot-start: 'docker exec -it a sh -c $(x)'}")
+    )
+    assert [(f.level, f.code) for f in found(file)] == [("note", "lone-dollar"), ("error", "no-terminal")]
 
 
 def test_notes_alone_are_clean(tmp_path: Path) -> None:
@@ -134,11 +145,26 @@ def test_a_file_that_cannot_be_used_is_a_finding(tmp_path: Path, content: bytes,
     assert all(finding.message.isprintable() for finding in findings)
 
 
-@pytest.mark.parametrize("content", [b"", b"{}", b"[]", b"# nothing\n", b"services:\n", b"services: {web: }"])
+@pytest.mark.parametrize("content", [b"[]", b"services: {}\n", b"services: {web: {image: x}}"])
 def test_a_file_without_labels_is_clean(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "compose.yaml"
     file.write_bytes(content)
     assert codes(file) == []
+
+
+@pytest.mark.parametrize("content", [b"", b"# nothing\n", b"services:\n", b"services: {web: }", b"a: {b: c}"])
+def test_a_file_that_compose_refuses_is_not_clean(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "compose.yaml"
+    file.write_bytes(content)
+    assert "invalid-compose" in codes(file)
+
+
+def test_what_a_part_of_a_project_lacks_is_a_note_where_each_file_stands_for_itself(tmp_path: Path) -> None:
+    file = tmp_path / "compose.override.yaml"
+    file.write_text("services: {web: {labels: {backrest.enable: yes}, volumes: ['data:/data']}}\n")
+    for separate, level in ((True, "note"), (False, "error")):
+        findings = lint_files([str(file)], options=LintOptions(), env={}, separate=separate)
+        assert [(f.code, f.level) for f in findings] == [("incomplete-compose", level)] * 2
 
 
 def test_a_missing_file_and_a_directory(tmp_path: Path) -> None:
@@ -149,8 +175,9 @@ def test_a_missing_file_and_a_directory(tmp_path: Path) -> None:
 def test_includes_are_read_once_each(tmp_path: Path) -> None:
     (tmp_path / "compose.yaml").write_text("include: [part.yaml, {path: [part.yaml]}]\nservices: {}\n")
     (tmp_path / "part.yaml").write_text("include: [compose.yaml, part.yaml]\n" + BOTH.replace("true", "ture"))
-    (finding,) = found(tmp_path / "compose.yaml")
-    assert (finding.code, finding.place.file) == ("wrong-label", str(tmp_path / "part.yaml"))
+    findings = found(tmp_path / "compose.yaml")
+    assert {finding.code for finding in findings} == {"include", "wrong-label"}
+    assert [Path(f.place.file).name for f in findings if f.code == "wrong-label"] == ["part.yaml"]
 
 
 def test_a_bomb_of_aliases_is_harmless(tmp_path: Path) -> None:
@@ -158,6 +185,8 @@ def test_a_bomb_of_aliases_is_harmless(tmp_path: Path) -> None:
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 30)]
     file = tmp_path / "compose.yaml"
     file.write_text("\n".join([*lines, BOTH]))
+    assert set(codes(file)) == {"invalid-compose"}  # keys that Compose does not know, and nothing else
+    file.write_text("\n".join([f"x-{line}" for line in lines] + [BOTH]))
     assert codes(file) == []
 
 
@@ -216,7 +245,8 @@ def test_nothing_heavy_is_loaded() -> None:
     code = (
         "import sys, sidecar.lint_command as c; from sidecar.lint import LintOptions as O;"
         f"c.run_lint([{STACK!r}], 'text', options=O(), env={{}});"
-        "sys.exit(' '.join({'pydantic', 'docker', 'croniter', 'rich', 'requests'} & set(sys.modules)) or 0)"
+        "heavy = {'pydantic', 'docker', 'croniter', 'rich', 'requests', 'hashlib', 'json'};"
+        "sys.exit(' '.join(heavy & set(sys.modules)) or 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert (done.returncode, done.stderr) == (0, "")

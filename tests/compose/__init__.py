@@ -1,0 +1,1 @@
+"""Lint compared with Docker Compose itself."""
