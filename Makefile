@@ -10,7 +10,7 @@ CONFIG          ?= ./backrest.config.json
 ARGS            ?=
 RUN_FLAGS       ?=
 PYTEST_ARGS     ?=
-JOBS            ?= 2
+JOBS            ?= 3
 
 TAG             ?= backrest-sidecar:dev
 DOCKER_BUILD_ARGS ?=

@@ -11,7 +11,8 @@ from sidecar.diff import colour, plan_diff
 from sidecar.engine_errors import EngineError
 from sidecar.log import get_logger
 from sidecar.merge_result import Blocked, ChangeKind, Merge
-from sidecar.model import EngineSnapshot, Finding
+from sidecar.model import Container, EngineSnapshot, Finding, printable
+from sidecar.protected import find_backrest
 from sidecar.rendering import AMBIGUOUS_BACKREST, RenderedPlan, Rendering
 from sidecar.status import StatusBoard
 
@@ -23,10 +24,12 @@ class Announcer:
 
     Args:
         board: Where facts go; None for a one-shot.
+        backrest: ``--backrest-container``; empty looks for none.
     """
 
-    def __init__(self, board: StatusBoard | None = None) -> None:
+    def __init__(self, board: StatusBoard | None = None, backrest: str = "") -> None:
         self._board = board
+        self._backrest = backrest
         self._rendered: Rendering | None = None
         self._plans: dict[str, RenderedPlan] = {}
         self._findings: frozenset[Finding] = frozenset()
@@ -54,6 +57,8 @@ class Announcer:
         """The engine was listed."""
         if self._board is not None:
             self._board.engine_up()
+            if self._backrest:
+                self._board.backrest_runs(_why_down(find_backrest(snapshot, self._backrest)))
         notes = frozenset(snapshot.notes)
         for note in snapshot.notes:
             if note not in self._notes:
@@ -76,8 +81,12 @@ class Announcer:
         elif text != self._trouble:
             log.error("config.unusable", reason=text)
         self._trouble = text
-        if self._board is not None and (self._usable or getattr(error, "kind", "") != "missing"):
+        if self._board is None:
+            return
+        if self._usable or getattr(error, "kind", "") != "missing":
             self._board.failed(text)
+        else:
+            self._board.awaits_config(text)
 
     def rendered(self, rendering: Rendering) -> None:
         """A pass was made: name what is new or different in it."""
@@ -211,6 +220,15 @@ class Announcer:
         else:
             log.info("default.repo.resolved", repo=rendering.default_repo)
         self._repo = now
+
+
+def _why_down(backrest: Container | None) -> str:
+    """Return that no backup can run since the container of Backrest does not; empty where it does or is not known."""
+    if backrest is None or backrest.state in {"running", "restarting"}:
+        return ""
+    verb = "unpause" if backrest.state == "paused" else "start"
+    name = printable(backrest.name)
+    return f'its container {name} is {backrest.state}: no backup runs until "docker {verb} {name}"'
 
 
 _PAST = {"adopted": "taken_over"}

@@ -148,7 +148,11 @@ class IdleWatch:
             self._clean = (key, mono)
         left = self._clean[1] + (LOOKS_APART if operations is not None else BLIND) - mono
         if left > 0:
-            reason = "a second look is due" if operations is not None else "nobody tells what Backrest does"
+            reason = (
+                "it looks idle, and is looked at once more"
+                if operations is not None
+                else "nobody tells what Backrest does"
+            )
             return IdleState(idle=False, reason=reason, again_in=min(left, LOOKS_APART))
         return IdleState(idle=True, again_in=0.0)
 

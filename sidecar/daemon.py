@@ -188,7 +188,7 @@ class Daemon:
             self._looks,
             self._renderings,
             time.monotonic,
-            Announcer(self._board),
+            Announcer(self._board, self._settings.backrest_container),
         ).run(ctx)
 
     def _bring_back(self, ctx: Context) -> None:

@@ -67,7 +67,8 @@ class PlanView:
 class Explanation:
     """One container: ``verdict`` is ``backed up``, ``skipped``, ``withdrawn``, ``not enabled`` or ``ignored``.
 
-    ``without`` are the host paths that its plans leave out, because Backrest cannot read them.
+    ``without`` are the host paths that its plans leave out, because Backrest cannot read them. ``kept`` are plans of
+    its workload that stay in config.json as they are, while its labels give none; None when that is not known.
     """
 
     container: str
@@ -80,12 +81,18 @@ class Explanation:
     mounts: tuple[MountView, ...]
     findings: tuple[Finding, ...]
     without: tuple[str, ...] = ()
+    kept: tuple[str, ...] | None = None
 
     @property
     def headline(self) -> str:
-        """The verdict, with what a backup is without."""
+        """The verdict, with what a backup is without, and what becomes of a plan that its labels give no more."""
         left = f" without {', '.join(map(printable, self.without))}" if self.without else ""
-        return self.verdict + left
+        return self.verdict + left + (self._kept() if any(f.skips for f in self.findings) else "")
+
+    def _kept(self) -> str:
+        if self.kept:
+            return f"; {', '.join(map(printable, self.kept))} left as before"
+        return "; it has no plan yet: not backed up" if self.kept == () and not self.plans else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,10 +160,26 @@ def explain_all(
             mounts,
             own,
             without,
+            None if merge is None else _kept(naming.workload_of(container).key, rendering, merge),
         )
 
     found = (explain(container) for container in snapshot.containers)
     return tuple(sorted(found, key=lambda e: (e.project, e.service, e.container)))
+
+
+def _kept(workload: str, rendering: Rendering, merge: Merge) -> tuple[str, ...] | None:
+    """Return the plans of a workload that stand in config.json and are not rendered, the disabled ones marked.
+
+    None where other containers of the workload give it a plan: nothing is left of this one's own.
+    """
+    rendered = {plan.plan.id for plan in rendering.plans}
+    ours = {key for key, owner in merge.owners.items() if owner.workload.partition("#")[0] == workload}
+    kept = tuple(
+        plan["id"] + (" (disabled)" if (plan.get("schedule") or {}).get("disabled") else "")
+        for plan in merge.data.get("plans") or ()
+        if plan.get("id") in ours - rendered
+    )
+    return kept or (None if ours & rendered else ())
 
 
 def _verdict(

@@ -52,7 +52,10 @@ def _rows(found: Iterable[Explanation]) -> Iterator[tuple[str, ...]]:
             state = "" if plan.in_config == "up to date" else f" ({plan.in_config})"
             verdict = "in part" if plan.without else e.verdict
             yield name, verdict, plan.id + state, plan.cron, _next(plan)
-        if not e.plans:
+        if any(finding.skips for finding in e.findings):
+            for kept in e.kept or ():
+                yield name, "skipped", f"{printable(kept)} (left as before)", "", ""
+        if not e.plans and not (e.verdict == "skipped" and e.kept):
             yield name, e.verdict, "", "", ""
 
 

@@ -90,21 +90,30 @@ class Recovered:
 
 
 def owed(state_dir: Path) -> bool:
-    """Whether there is a journal at all; costs one look at the disk."""
-    return (state_dir / FILE_NAME).exists()
+    """Whether there is a journal at all; costs one look at the disk. Raises PermissionError where that is refused."""
+    try:
+        (state_dir / FILE_NAME).stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 def recover(engine: Engine, state_dir: Path, tools: Tools) -> Recovered:
     """Work off the journal in ``state_dir``, unless a run is at work with it."""
-    if not owed(state_dir):
-        return Recovered()
     try:
+        if not owed(state_dir):
+            return Recovered()
         with RunLock(state_dir):
             return recover_locked(engine, Journal(state_dir, tools.clock), tools)
     except RunInProgressError as error:
         return Recovered(in_progress=str(error))
     except JournalError as error:
         return Recovered(found=True, failed=(str(error),))
+    except PermissionError as error:
+        why = f"{error.filename} cannot be read: {error.strerror}"
+        return Recovered(
+            found=True, failed=(f"{why}. Run the sidecar as its owner, or as root; see --state-dir",)
+        )
 
 
 def recover_locked(engine: Engine, journal: Journal, tools: Tools) -> Recovered:

@@ -117,6 +117,8 @@ class Facts:
         owing: What is still owed.
         waiting: What waits, and for what.
         backrest: Whether Backrest's API answers; None where no URL is known, or none was asked yet.
+        backrest_down: Since when Backrest's container does not run; None where it does, or nobody knows.
+        config_awaited: Since when, and why, config.json is waited for; a fresh Backrest has none at first.
         failure: The last failure to write, until a write succeeds.
         latency: Number of writes in each bucket of :data:`LATENCY_BUCKETS`, and above.
         latency_sum: Their latencies added up, in seconds.
@@ -140,6 +142,8 @@ class Facts:
     owing: Owing | None = None
     waiting: Waiting | None = None
     backrest: BackrestUrl | None = None
+    backrest_down: Waiting | None = None
+    config_awaited: Waiting | None = None
     failure: Failure | None = None
     latency: tuple[int, ...] = (0,) * (len(LATENCY_BUCKETS) + 1)
     latency_sum: float = 0.0
@@ -256,19 +260,33 @@ class StatusBoard:
             if old is None or (old.url, old.reason) != (url, reason):
                 self._set(backrest=BackrestUrl(url, self._now(), reason))
 
+    def backrest_runs(self, reason: str = "") -> None:
+        """Backrest's container runs, or does not for a ``reason``, as the engine's list shows it."""
+        with self._lock:
+            old = self._facts.backrest_down
+            if reason != (old.why if old is not None else ""):
+                since = old.since if old is not None else self._now()
+                self._set(backrest_down=Waiting(since, reason) if reason else None)
+
+    def awaits_config(self, reason: str) -> None:
+        """There is no config.json yet, which is no failure; until :meth:`recovered`."""
+        with self._lock:
+            if self._facts.config_awaited is None:
+                self._set(config_awaited=Waiting(self._now(), reason))
+
     def failed(self, reason: str, advice: str = "") -> None:
         """Nothing can be written at all, e.g. because config.json cannot be used; until :meth:`recovered`."""
         with self._lock:
             old = self._facts.failure
             failure = Failure(reason, old.since if old is not None else self._now(), advice)
             if failure != old:
-                self._set(failure=failure)
+                self._set(failure=failure, config_awaited=None)
 
     def recovered(self) -> None:
-        """What :meth:`failed` said is over."""
+        """What :meth:`failed` and :meth:`awaits_config` said is over."""
         with self._lock:
-            if self._facts.failure is not None:
-                self._set(failure=None)
+            if self._facts.failure is not None or self._facts.config_awaited is not None:
+                self._set(failure=None, config_awaited=None)
 
     def _now(self) -> Moment:
         return Moment(self._wall(), self._clock())

@@ -67,8 +67,10 @@ def render_status(found: dict[str, Any], now: float) -> str:
             ", ".join(f"{number} {state}" for state, number in sorted(found["plans"].items())) or "none yet",
         ),
         ("owed", _owed(found["owed"])),
+        *_awaited(found.get("config_awaited")),
         *_waiting(found.get("waiting")),
         *_backrest(found.get("backrest")),
+        *_down(found.get("backrest_down")),
     ]
     lines = [*_table(head)]
     failure = found["failure"]
@@ -102,10 +104,20 @@ def _waiting(waiting: dict[str, Any] | None) -> Iterator[tuple[str, str]]:
         yield "waiting", f"to be applied since {waiting['since']}{plans}: {waiting['why']}{late}"
 
 
+def _awaited(awaited: dict[str, Any] | None) -> Iterator[tuple[str, str]]:
+    if awaited:
+        yield "waiting", f"for config.json since {awaited['since']}: {awaited['why']}"
+
+
 def _backrest(backrest: dict[str, Any] | None) -> Iterator[tuple[str, str]]:
     if backrest:
         said = f"does not serve us: {backrest['reason']}" if backrest["reason"] else "answers"
         yield "backrest", f"{backrest['url']} {said}, since {backrest['since']}"
+
+
+def _down(down: dict[str, Any] | None) -> Iterator[tuple[str, str]]:
+    if down:
+        yield "backrest", f"{down['why']}, since {down['since']} or before"
 
 
 def _advice(failure: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -126,7 +138,9 @@ def _findings(title: str, rows: list[dict[str, str]], number: int) -> list[str]:
     if not rows:
         return []
     more = number - min(len(rows), MOST_ROWS)
-    table = [(row["container"], row["reason"]) for row in rows[:MOST_ROWS]]
+    table = [
+        (row["container"], row["reason"].removeprefix(f"{row['container']}: ")) for row in rows[:MOST_ROWS]
+    ]
     return ["", f"{title} ({number})", *_table(table, 2), *([f"  and {more} more"] if more > 0 else [])]
 
 

@@ -115,7 +115,8 @@ def document(facts: Facts, workers: Sequence[WorkerFacts], now: float, wall: flo
         wall: Unix time in seconds, of the same moment.
     """
     engine, owing, failure = facts.engine, facts.owing, facts.failure
-    waiting, backrest = facts.waiting, facts.backrest
+    waiting, backrest, awaited = facts.waiting, facts.backrest, facts.config_awaited
+    down = facts.backrest_down
     return {
         "format": 1,
         "version": __version__,
@@ -170,6 +171,8 @@ def document(facts: Facts, workers: Sequence[WorkerFacts], now: float, wall: flo
             "plans": [_text(name) for name in waiting.plans[:MOST_FINDINGS]],
             "overdue": waiting.overdue,
         },
+        "backrest_down": down and {"since": _moment(down.since), "why": _text(down.why)},
+        "config_awaited": awaited and {"since": _moment(awaited.since), "why": _text(awaited.why)},
         "backrest": backrest
         and {
             "url": _text(backrest.url),

@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
 from sidecar import backrest_config
 from sidecar.announce import Announcer
+from sidecar.backrest_copies import Copies
 from sidecar.config_file import ConfigFile, Written
 from sidecar.engine import Engine
 from sidecar.errors import SidecarError, told
@@ -35,7 +36,7 @@ def restore_config(settings: Settings, *, version: str | None = None, list_only:
             engine = Engine(settings.docker_sock)
             parts = writing(settings, engine, Announcer(), lambda _: None, stop=stop, patient=False)
             if list_only:
-                return _show(parts.file.store.list_undo())
+                return _show(parts.file.store.list_undo(), sorted(Copies(settings.config).mark()))
             parts.work_off()
             copy, raw = parts.file.store.read_undo(version or "")
             data = backrest_config.parse(raw, where=str(copy.path))
@@ -116,10 +117,15 @@ def _newer(data: dict[str, Any], before: bytes) -> dict[str, Any]:
     return {**data, "modno": min(max(numbers) + 1, MAX_INT32)}
 
 
-def _show(copies: tuple[UndoCopy, ...]) -> int:
+def _show(copies: tuple[UndoCopy, ...], backrests: Sequence[str]) -> int:
     for copy in copies:
         note = "  another program's edit, in no merge" if copy.kept else ""
         sys.stdout.write(f"{copy.label}  {copy.path.name}{note}\n")
     if not copies:
         sys.stdout.write("No previous version of config.json is kept yet.\n")
+    if backrests:  # what is changed through its API, Backrest replaces and keeps itself
+        sys.stderr.write(
+            f"note: Backrest keeps {len(backrests)} of its own beside it, also of what it was told through its API; "
+            f"the newest is {backrests[-1]}. To put one back: stop Backrest, copy it over config.json, start.\n"
+        )
     return ExitCode.CHANGED

@@ -133,10 +133,11 @@ def _mounts(service: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, l
 
 
 def _anywhere(reading: dict[str, Any], directory: Path) -> dict[str, Any]:
-    """Return a reading in which the directory has no name of this machine."""
+    """Return a reading in which no source of a mount has a name of this machine."""
     text = json.dumps(reading, sort_keys=True)
     for known, word in ((directory, "DIRECTORY"), (directory.parent, "ABOVE")):
-        text = text.replace(f"{known}/", f"{word}/").replace(f'"{known}"', f'"{word}"')
+        for end in ("/", '"'):
+            text = text.replace(f'["bind", "{known}{end}', f'["bind", "{word}{end}')
     loaded: dict[str, Any] = json.loads(text)
     return loaded
 

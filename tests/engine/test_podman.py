@@ -134,6 +134,8 @@ def test_podman_s_own_words_for_events_are_known(podman: Podman) -> None:
 def test_podman_tells_which_volume_came_and_went(podman: Podman) -> None:
     create(podman, "web", {})
     with Rig(Engine(podman.host, environ={})) as rig:
+        while rig.next() != "engine connected":
+            pass
         while rig.next(timeout=1.0):  # events of a second ago are replayed
             pass
         assert dict(rig.engine.snapshot().volumes["data"].labels) == {"backrest.enable": "true"}

@@ -177,7 +177,7 @@ def test_work_starts_the_looks_anew(
     clock.seconds = 5
     assert watch.look(RUNNING, processes, {}, operations).reason == reason
     clock.seconds = 10
-    assert watch.look(RUNNING, IMAGE, {}, ()).reason == "a second look is due"
+    assert watch.look(RUNNING, IMAGE, {}, ()).reason == "it looks idle, and is looked at once more"
     clock.seconds = 12
     assert watch.look(RUNNING, IMAGE, {}, ()).idle
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,20 @@ def test_details_name_every_reason_once(capsys: pytest.CaptureFixture[str]) -> N
         ["skipped", "a=x"],
         ["skipped", "b=x"],
     ]
+
+
+def test_a_skip_says_which_plan_is_left_and_that_there_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+    kept = replace(explanation("web", findings=(wrong("a"),)), kept=("p_web", "p_web_db (disabled)"))
+    never = replace(explanation("new", findings=(wrong("a"),)), kept=())
+    explain_text.show([kept, never], [], detailed=False)
+    rows = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert rows[1:4] == [
+        "web skipped p_web (left as before)",
+        "web skipped p_web_db (disabled) (left as before)",
+        "new skipped",
+    ]
+    assert kept.headline == "skipped; p_web, p_web_db (disabled) left as before"
+    assert never.headline == "skipped; it has no plan yet: not backed up"
 
 
 @pytest.mark.parametrize("width", [80, 200])

@@ -13,6 +13,7 @@ from sidecar.model import SWARM_SERVICE, Container, EngineSnapshot, Volume
 from sidecar.plans import path_context
 from sidecar.rendering import Owner, Rendering
 from tests.unit.builders import codes, container, one, rendering, settings, volume
+from tests.unit.merge_rig import config, put
 
 DB, UPLOADS = "/var/lib/docker/volumes/db/_data", "/var/lib/docker/volumes/uploads/_data"
 BOTH = (volume("db", "/db"), volume("uploads", "/uploads"))
@@ -30,6 +31,19 @@ def explained(found: Rendering, *containers: Container, volumes: tuple[Volume, .
     clock = Clock(dt.UTC, "UTC")
     every = explain_all(snapshot, found, None, path_context(snapshot, settings()), clock, NOON)
     return next(e for e in every if e.container == containers[0].name)
+
+
+def test_explain_names_the_plan_that_a_wrong_label_leaves_alone() -> None:
+    written = put(config(), rendering(container("web")))
+    wrong = (container("web", {"schedule": "hourly"}), container("new", {"schedule": "hourly"}))
+    twin = container("twin", {"schedule": "hourly"}, compose=("shop", "db", "1"))
+    every = (*wrong, twin, container("db", compose=("shop", "db", "2")))
+    now = rendering(*every, owners=written.owners)
+    merged = put(written.data, now, written.owners)
+    context = path_context(EngineSnapshot(every, {}), settings())
+    found = explain_all(EngineSnapshot(every, {}), now, merged, context, Clock(dt.UTC, "UTC"), NOON)
+    kept = {e.container: e.kept for e in found}
+    assert (kept["web"], kept["new"], kept["twin"]) == (("backrest_sidecar_web",), (), None)
 
 
 class TestNamedPlans:

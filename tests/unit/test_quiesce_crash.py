@@ -14,6 +14,7 @@ import pytest
 
 from sidecar.backup_once import run_backup_once
 from sidecar.backup_options import BackupOptions
+from sidecar.journal import FILE_NAME
 from sidecar.recover import recover
 from tests.unit.quiesce_rig import Died, FakeEngine, tools, use_journal, workload
 
@@ -117,3 +118,18 @@ def die_in_backup(engine: FakeEngine, verb: str, name: str) -> None:
     if verb == "wait" and "-rcb-" in name:
         engine.dead = True
         raise Died
+
+
+def test_a_journal_that_may_not_be_looked_for_is_not_nothing_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "stat", refused)
+    outcome = recover(world(), tmp_path, tools(world()))
+    assert outcome.exit_code == 3
+    (failed,) = outcome.failed
+    assert failed.startswith(
+        f"{tmp_path / FILE_NAME} cannot be read: Permission denied. Run the sidecar as its owner"
+    )

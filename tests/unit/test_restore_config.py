@@ -105,3 +105,19 @@ def test_left_alone_it_ends_well(
     assert code == 0
     assert stage.backrest.plans() == {"hand-made"}
     assert last(lines)["action"] == "config.restored"
+
+
+def test_the_list_tells_of_the_copies_that_backrest_keeps(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parts = Writing(stage.file, stage.restarter, stage.applier)
+    monkeypatch.setattr(undo_command, "writing", lambda *_args, **_kw: parts)
+    assert undo_command.restore_config(stage.settings, list_only=True) == 0
+    assert capsys.readouterr().err == ""
+    for minute in ("05", "04"):
+        (stage.path.parent / f"{stage.path.name}.bak.2026-01-02-03-{minute}-00").write_bytes(b"{}")
+    undo_command.restore_config(stage.settings, list_only=True)
+    said = capsys.readouterr()
+    assert len(said.out.splitlines()) == 1
+    assert "note: Backrest keeps 2 of its own beside it" in said.err
+    assert f"the newest is {stage.path.name}.bak.2026-01-02-03-05-00." in said.err

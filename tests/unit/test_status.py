@@ -8,14 +8,17 @@ from typing import Any
 import pytest
 
 from sidecar import log as logs
+from sidecar.announce import Announcer
 from sidecar.backrest_plan import Plan
 from sidecar.child import WorkerFacts
 from sidecar.messages import Applied, WriteFailed
-from sidecar.model import Finding
+from sidecar.model import EngineSnapshot, Finding
 from sidecar.rendering import RenderedPlan, Rendering
 from sidecar.status import LATENCY_BUCKETS, StatusBoard
 from sidecar.status_command import render_status
 from sidecar.status_file import MOST_FINDINGS, StatusFile, document
+from sidecar.store_errors import ConfigUnreadable
+from tests.unit.builders import container
 
 WALL = 1_700_000_000.0  # 2023-11-14T22:13:20Z
 
@@ -270,3 +273,45 @@ def test_for_people_when_all_is_well(world: World) -> None:
     assert "health          healthy" in text
     assert "owed            nothing" in text
     assert "Skipped" not in text
+
+
+def test_a_config_json_that_is_awaited_is_said_until_it_is_there(world: World) -> None:
+    announcer = Announcer(world.board)
+    announcer.config_unusable(ConfigUnreadable("missing", "there is none; start Backrest"))
+    world.now += 5
+    announcer.config_unusable(ConfigUnreadable("missing", "there is none; start Backrest"))
+    line = "waiting         for config.json since 2023-11-14T22:15:00Z: there is none; start Backrest"
+    text = render_status(world.status(), world.now).splitlines()
+    assert line in text
+    assert "health          healthy" in text
+    announcer.rendered(rendering())
+    assert "waiting" not in render_status(world.status(), world.now)
+
+
+def test_an_awaited_config_json_that_cannot_be_used_is_a_failure_alone(world: World) -> None:
+    world.board.awaits_config("there is none")
+    world.board.failed("it is empty")
+    status = world.status()
+    assert (status["config_awaited"], status["failure"]["reason"]) == (None, "it is empty")
+
+
+def test_a_container_is_named_once_in_its_row(world: World) -> None:
+    world.board.rendered(rendering(Finding("wrong-label", "web: backrest.keep is wrong", "web", skips=True)))
+    assert "  web  backrest.keep is wrong" in render_status(world.status(), world.now).splitlines()
+
+
+def test_a_backrest_that_does_not_run_is_said_until_it_does(world: World) -> None:
+    announcer = Announcer(world.board, "backrest")
+
+    def rows(state: str) -> list[str]:
+        world.now += 5
+        announcer.engine_seen(EngineSnapshot((container("backrest", enable=False, state=state),), {}))
+        return [" ".join(line.split()) for line in render_status(world.status(), world.now).splitlines()]
+
+    said = (
+        "backrest its container backrest is {}: no backup runs until "
+        '"docker {} backrest", since 2023-11-14T22:15:05Z or before'
+    )
+    assert said.format("exited", "start") in rows("exited")
+    assert said.format("paused", "unpause") in rows("paused")
+    assert not [row for row in rows("running") if row.startswith("backrest ")]
