@@ -18,7 +18,7 @@ from sidecar.backrest_link import BackrestLink
 from sidecar.config_file import ConfigFile, Written
 from sidecar.duration import doubling
 from sidecar.engine_errors import EngineError
-from sidecar.failures import FAILURES, told
+from sidecar.errors import SidecarError, told
 from sidecar.log import get_logger
 from sidecar.merge_result import Merge
 from sidecar.messages import Applied, ApplyWaits, PlansRendered, Report, WriteFailed
@@ -96,14 +96,14 @@ class Applier:
             The monotonic time of the next step, or None when there is nothing to do before the next wish.
 
         Raises:
-            One of :data:`FAILURES`, unless patient.
+            SidecarError, unless patient.
         """
         due = self._step()
         if not self._patient and due is not None:
             return due
         try:
             owed = self._make_ups.step()
-        except FAILURES as failure:
+        except SidecarError as failure:
             if not self._patient:
                 raise
             log.error("backrest.make_up_failed", **told(failure))
@@ -133,7 +133,7 @@ class Applier:
             try:
                 yield from self._serve()
                 self._failures, self._said = 0, ""
-            except FAILURES as failure:
+            except SidecarError as failure:
                 said = told(failure)
                 self._report(WriteFailed(wish.number, said["reason"], said.get("advice", "")))
                 if not self._patient:

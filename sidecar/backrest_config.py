@@ -1,4 +1,4 @@
-"""config.json as a plain document: parse it, write it, look at the part that plans depend on.
+"""config.json as a plain document: parse it, write it.
 
 The document is never modelled: what we do not know belongs to the user or to Backrest and is carried as it is. What
 cannot be carried faithfully is refused, above all duplicate keys and integers outside 64 bits.
@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import gc
 import json
-import posixpath
 import re
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
 import orjson
 
+from sidecar.errors import SidecarError
 from sidecar.model import printable
 from sidecar.protojson import INT32, as_int
-from sidecar.rendering import ConfigView, PlanFacts
-from sidecar.validation import Fault, known_repos, validate
+from sidecar.validation import Fault, validate
 
-__all__ = ["MAX_BYTES", "ConfigError", "Fault", "dump", "missing", "parse", "validate", "view"]
+__all__ = ["MAX_BYTES", "ConfigError", "Fault", "dump", "missing", "parse", "validate"]
 
 MAX_BYTES = 64 * 1024 * 1024
 """The largest file that is read."""
@@ -31,7 +30,7 @@ _OUTSIDE = "holds a whole number outside 64 bits, which cannot be kept exactly"
 _NOT_JSON_NUMBER = re.compile(rb"-?(NaN|Infinity)")
 
 
-class ConfigError(Exception):
+class ConfigError(SidecarError):
     """config.json cannot be used. The message says what, where, and what to do; it quotes no content.
 
     Attributes:
@@ -91,39 +90,6 @@ def parse(raw: bytes, *, where: str) -> dict[str, Any]:
 def dump(data: Mapping[str, Any]) -> bytes:
     """Return the document as JSON: UTF-8, two-space indent, keys in their order, one line end at the end."""
     return orjson.dumps(data, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
-
-
-def view(data: Mapping[str, Any]) -> ConfigView:
-    """Return the repos and plans in the file's order. Repos that Backrest is about to remove are left out."""
-    plans = data.get("plans") or ()
-    return ConfigView(
-        repo_ids=known_repos(data),
-        plans=tuple(
-            PlanFacts(p.get("id") or "", _text(p.get("repo")), _texts(p.get("paths"))) for p in plans
-        ),
-        local_repos=tuple(
-            (repo["id"], path)
-            for repo in data.get("repos") or ()
-            if isinstance(repo.get("id"), str) and (path := local_directory(_text(repo.get("uri"))))
-        ),
-    )
-
-
-def local_directory(uri: str) -> str:
-    """Return the directory of a repository that restic keeps in one; empty for any other, and for a relative one.
-
-    restic takes ``local:`` and a bare path for it (restic: internal/backend/location/location.go, Parse).
-    """
-    path = uri.strip().removeprefix("local:")
-    return posixpath.normpath(path) if path.startswith("/") and "$" not in path else ""
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
-
-
-def _texts(value: object) -> tuple[str, ...]:
-    return tuple([v for v in value if isinstance(v, str)]) if isinstance(value, list) else ()
 
 
 def _refuse(where: str, what: str, kind: str) -> NoReturn:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from sidecar.backrest_log import ConfigFault, parse_refusal
+from sidecar.errors import SidecarError
 
 if TYPE_CHECKING:
     import http.client
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 MAX_REPLY = 64 * 1024 * 1024
 
 
-class BackrestApiError(Exception):
+class BackrestApiError(SidecarError):
     """The API could not do what was asked. The text says what, where, and what to do."""
 
 

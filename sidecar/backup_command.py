@@ -13,10 +13,10 @@ from collections.abc import Callable
 from sidecar.announce import Announcer
 from sidecar.backup_options import BackupOptions, parse_mount
 from sidecar.child import ChildSpec, Context
-from sidecar.cli import BAD_USAGE, FAILED
 from sidecar.config_file import ConfigFile
 from sidecar.engine import Engine
-from sidecar.failures import FAILURES, told
+from sidecar.errors import SidecarError, told
+from sidecar.exit_codes import ExitCode
 from sidecar.left_down import work_off
 from sidecar.log import flush, get_logger
 from sidecar.rendering import origins_of
@@ -37,10 +37,10 @@ def backup_once(settings: Settings) -> int:
         options = _options(settings)
     except ValueError as error:
         log.error("backup-once.failed", reason=f"--backup-mount {error}")
-        return BAD_USAGE
-    except FAILURES as failure:
+        return ExitCode.BAD_USAGE
+    except SidecarError as failure:
         log.error("backup-once.failed", **told(failure))
-        return FAILED
+        return ExitCode.FAILED
     if not settings.dry_run:
         _start_backrest(settings)
     return _supervised(
@@ -61,8 +61,8 @@ def recover(settings: Settings) -> int:
         ),
     )
     if not done:
-        return FAILED
-    return 0 if owed and code == 2 else code  # 2: nothing to do
+        return ExitCode.FAILED
+    return ExitCode.CHANGED if owed and code == ExitCode.UNCHANGED else code
 
 
 def _recover_worker(settings: Settings, engine: Engine) -> Callable[[Context], int]:
@@ -76,8 +76,8 @@ def _recover_worker(settings: Settings, engine: Engine) -> Callable[[Context], i
         api = api_maker(settings)
         found = work_off(settings, engine, file, api, stop=context.stop, monotonic=time.monotonic)
         if found.left:
-            return FAILED
-        return 0 if found.started and code == 2 else code
+            return ExitCode.FAILED
+        return ExitCode.CHANGED if found.started and code == ExitCode.UNCHANGED else code
 
     return run
 
@@ -100,7 +100,7 @@ def _start_backrest(settings: Settings) -> tuple[bool, bool]:
         owed = parts.file.state().stopped is not None
         if owed:
             parts.work_off()
-    except FAILURES as failure:
+    except SidecarError as failure:
         log.error("recover.failed", **told(failure))
         return owed, False
     return owed, True
@@ -110,9 +110,9 @@ def _supervised(settings: Settings, spec: Callable[[Engine], ChildSpec]) -> int:
     diagnose()
     try:
         engine = Engine(settings.docker_sock)
-    except FAILURES as failure:
+    except SidecarError as failure:
         log.error("engine.unusable", **told(failure))
-        return FAILED
+        return ExitCode.FAILED
     code = Supervisor([spec(engine)]).run()
     if any(thread is not threading.main_thread() and not thread.daemon for thread in threading.enumerate()):
         # Nothing is down any more, but a pull that nobody can cancel would keep the process for minutes.

@@ -16,11 +16,12 @@ from sidecar import backup_wishes, env_file, helpers, rcb, rcb_engine, restic_en
 from sidecar.backup_job import Findings, Job, ResticError
 from sidecar.backup_options import BackupOptions, volatile
 from sidecar.backup_steps import LeaveOut, Step
-from sidecar.backup_summary import FAILED, NOTHING, Outcome, Summary, refused_words, sum_up
+from sidecar.backup_summary import Outcome, Summary, refused_words, sum_up
 from sidecar.backup_wishes import Wishes
 from sidecar.engine_errors import EngineError
 from sidecar.engine_types import ContainerState, EngineInfo
 from sidecar.env_file import EnvFileError
+from sidecar.exit_codes import ExitCode
 from sidecar.helper_end import RUN_LABEL, end_all
 from sidecar.helpers import Helpers, InterruptedRunError
 from sidecar.journal import Journal, RunInProgressError, RunLock
@@ -78,7 +79,7 @@ def run_backup_once(
             return _Run(engine, options, tools, environ).run()
     except (RefusedError, RunInProgressError, *_EXPECTED) as error:
         tools.log.error("backup-once.failed", reason=str(error))
-        return Outcome(FAILED, Summary({}, problems=(mask(str(error)),)))
+        return Outcome(ExitCode.FAILED, Summary({}, problems=(mask(str(error)),)))
 
 
 def _lock(options: BackupOptions) -> contextlib.AbstractContextManager[object]:
@@ -124,7 +125,7 @@ class _Run:
         steps = _steps(job)
         if options.dry_run:
             self._tell_steps(steps)
-            return Outcome(NOTHING, Summary({}, refused=refused_words(quiesce)))
+            return Outcome(ExitCode.UNCHANGED, Summary({}, refused=refused_words(quiesce)))
         self._journal.begin(book)
         job.findings.problems += leftovers
         try:

@@ -6,11 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sidecar.backup_job import Job
+from sidecar.exit_codes import ExitCode
 from sidecar.log import mask
 from sidecar.quiesce import QuiescePlan
-
-DONE, NOTHING, FAILED = 0, 2, 3
-"""Exit codes: done; nothing to do, or a dry run; failure or partial failure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +48,7 @@ def sum_up(job: Job, quiesce: QuiescePlan) -> Outcome:
         problems=tuple(mask(problem) for problem in dict.fromkeys(findings.problems)),
         refused=refused_words(quiesce),
     )
-    code = FAILED if summary.problems else DONE if findings.saved else NOTHING
+    code = ExitCode.FAILED if summary.problems else ExitCode.CHANGED if findings.saved else ExitCode.UNCHANGED
     say = job.log.error if summary.problems else job.log.info
     say(
         "backup-once.complete",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from sidecar.duration import doubling
-from sidecar.messages import Report, WorkerExited
+from sidecar.supervision_messages import Report, WorkerExited
 
 Restart = Literal["permanent", "transient", "temporary"]
 WorkerState = Literal["new", "running", "overdue", "backoff", "stopping", "stopped"]

@@ -15,10 +15,8 @@ from typing import Any
 import click
 
 from sidecar import __version__
+from sidecar.exit_codes import ExitCode
 from sidecar.flags import COMMANDS, FLAGS, Flag, flags_for
-
-CHANGED, BAD_USAGE, UNCHANGED, FAILED, GAVE_UP = 0, 1, 2, 3, 4
-"""Exit codes, contract §1."""
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 _SHORT = {
@@ -46,20 +44,20 @@ def run(argv: Sequence[str]) -> int:
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.Abort:
-        return FAILED
+        return ExitCode.FAILED
     except click.ClickException as error:
         _hinted(error).show(file=sys.stderr)
-        return BAD_USAGE
+        return ExitCode.BAD_USAGE
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
+        return ExitCode.FAILED
     except Exception as error:  # noqa: BLE001  # Python's own exit code for a traceback is 1, which means bad usage
         from sidecar import log
 
         log.get_logger(__name__).error(
             "command.failed", error=error, advice="this is a fault: please report it"
         )
-        return FAILED
+        return ExitCode.FAILED
     return int(result or 0)
 
 
@@ -211,7 +209,7 @@ def _lazy(module: str, function: str) -> Body:
 
 def _version() -> int:
     click.echo(f"backrest-sidecar {__version__}")
-    return CHANGED
+    return ExitCode.CHANGED
 
 
 def _build() -> click.Group:
@@ -313,7 +311,7 @@ def _build() -> click.Group:
 def _print_version(context: click.Context, _: click.Parameter, given: bool) -> None:
     if given:
         _version()
-        context.exit(CHANGED)
+        context.exit(ExitCode.CHANGED)
 
 
 def _healthcheck(argv: Sequence[str] = ()) -> int:
@@ -329,4 +327,4 @@ def _completion(shell: str) -> int:
     if kind is None:
         raise click.UsageError(f"no completion for {shell}")
     click.echo(kind(_build(), {}, "backrest-sidecar", "_BACKREST_SIDECAR_COMPLETE").source())
-    return CHANGED
+    return ExitCode.CHANGED

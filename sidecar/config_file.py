@@ -16,6 +16,7 @@ from sidecar import backrest_config
 from sidecar.backrest_config import ConfigError
 from sidecar.config_secrets import secrets_of
 from sidecar.config_store import ConfigStore
+from sidecar.config_view import view
 from sidecar.failures import Contended
 from sidecar.fingerprint import Loaded
 from sidecar.log import get_logger, set_secrets
@@ -164,7 +165,7 @@ class ConfigFile:
 
     def _make_current(self, data: dict[str, Any], loaded: Loaded) -> Current:
         set_secrets(secrets_of(data))
-        current = self._current = self._latest.current = Current(data, loaded, backrest_config.view(data))
+        current = self._current = self._latest.current = Current(data, loaded, view(data))
         return current
 
     def state(self) -> State:

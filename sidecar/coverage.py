@@ -13,12 +13,12 @@ from dataclasses import asdict, dataclass, field
 
 import orjson
 
-from sidecar.cli import CHANGED, FAILED
 from sidecar.engine import Engine
 from sidecar.engine_types import SwarmNode, SwarmTask
+from sidecar.errors import SidecarError
+from sidecar.exit_codes import ExitCode
 from sidecar.explain import look
 from sidecar.explain_model import Explanation
-from sidecar.failures import FAILURES
 from sidecar.model import SwarmService, printable
 from sidecar.naming import workload_of_service
 from sidecar.protected import choose_backrest
@@ -75,17 +75,17 @@ def explain_nodes(settings: Settings, hosts: Sequence[str], *, all_nodes: bool, 
     for host in dict.fromkeys((settings.docker_sock, *hosts)):
         try:
             _look_at(survey, host, settings)
-        except FAILURES as failure:
+        except SidecarError as failure:
             failed = True
             survey.notes.append(f"{printable(host)} cannot be looked at: {failure}")
     if all_nodes:
         try:
             failed = not _ask_manager(survey) or failed
-        except FAILURES as failure:
+        except SidecarError as failure:
             failed = True
             survey.notes.append(f"the swarm does not answer: {failure}")
     _print(sorted(survey.found.values(), key=lambda c: c.workload), survey.notes, as_json=as_json)
-    return FAILED if failed else CHANGED
+    return ExitCode.FAILED if failed else ExitCode.CHANGED
 
 
 def _look_at(survey: Survey, host: str, settings: Settings) -> None:
@@ -130,7 +130,7 @@ def _count(survey: Survey, explanation: Explanation, node: str, against: str) ->
 def _ask_manager(survey: Survey) -> bool:
     """Put right what single nodes cannot know, by what the swarm says is to run where; return whether it could.
 
-    Raises one of FAILURES.
+    Raises SidecarError.
     """
     if survey.manager is None:
         survey.notes.append("none of these engines is a manager of a swarm; --all-nodes needs one")

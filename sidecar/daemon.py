@@ -15,7 +15,9 @@ from sidecar.child import ChildSpec, Context
 from sidecar.config_file import ConfigFile, Latest
 from sidecar.engine import Engine
 from sidecar.engine_errors import EngineError
-from sidecar.failures import FAILURES, told
+from sidecar.engine_source import open_engine
+from sidecar.errors import SidecarError, told
+from sidecar.exit_codes import ExitCode
 from sidecar.left_down import BackrestLook, directory_of
 from sidecar.log import get_logger
 from sidecar.mailbox import Mailbox
@@ -27,7 +29,7 @@ from sidecar.settings import Settings
 from sidecar.status import StatusBoard
 from sidecar.status_file import StatusFile
 from sidecar.supervisor import Supervisor, diagnose
-from sidecar.wiring import Writing, api_maker, open_engine, writing
+from sidecar.wiring import Writing, api_maker, writing
 from workers import bring_back, docker_events, filesystem, writer
 from workers.quiesce import tools_for
 from workers.renderer import Renderer
@@ -54,7 +56,7 @@ class Daemon:
         self._cut_off: Mailbox[HooksCutOff] = Mailbox(1)
         self._latest = Latest()
         self._frozen = False
-        self._engine = open_engine(settings)
+        self._engine = open_engine(settings.docker_sock, settings.replay)
         self._parts: Writing | None = None
         self._supervisor = Supervisor(self._specs(), on_report=self._board.reported, on_tick=self._tick)
         self._status = StatusFile(settings.state_path, self._board, self._supervisor.workers)
@@ -158,7 +160,7 @@ class Daemon:
         while not ctx.stop.is_set():
             try:
                 parts.work_off()
-            except FAILURES as failure:
+            except SidecarError as failure:
                 reason = told(failure)
                 if reason["reason"] != said:
                     log.error("writer.waiting", **reason)
@@ -241,4 +243,4 @@ def daemon(settings: Settings) -> int:
         return Daemon(settings).run()
     except EngineError as error:
         log.error("daemon.failed", reason=error.message, advice=error.advice)
-        return 3
+        return ExitCode.FAILED

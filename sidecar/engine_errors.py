@@ -17,6 +17,7 @@ from typing import Literal
 
 import orjson
 
+from sidecar.errors import SidecarError
 from sidecar.model import printable
 
 Kind = Literal["unreachable", "denied", "forbidden", "timeout", "not-found", "conflict", "protocol"]
@@ -39,7 +40,7 @@ PROXY_PERMISSIONS: tuple[tuple[str, str], ...] = (
 """Path of the Engine API → variable of the usual socket proxies (tecnativa/docker-socket-proxy: README.md)."""
 
 
-class EngineError(Exception):
+class EngineError(SidecarError):
     """The engine could not do what was asked.
 
     Attributes:
@@ -51,13 +52,8 @@ class EngineError(Exception):
     """
 
     def __init__(self, kind: Kind, message: str, advice: str = "") -> None:
-        super().__init__(message)
+        super().__init__(message, advice)
         self.kind: Kind = kind
-        self.message = message
-        self.advice = advice
-
-    def __str__(self) -> str:
-        return f"{self.message} — {self.advice}" if self.advice else self.message
 
 
 def from_status(status: int, body: bytes, method: str, path: str) -> EngineError:

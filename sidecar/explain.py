@@ -12,11 +12,12 @@ import orjson
 
 from sidecar.backrest_idle import zones_of
 from sidecar.boot import read_boot
-from sidecar.cli import CHANGED, FAILED
 from sidecar.config_file import ConfigFile
 from sidecar.engine import Engine
+from sidecar.engine_source import Source, open_engine
+from sidecar.errors import SidecarError
+from sidecar.exit_codes import ExitCode
 from sidecar.explain_model import Clock, Explanation, explain_all
-from sidecar.failures import FAILURES
 from sidecar.messages import PlansRendered
 from sidecar.model import EngineSnapshot, Finding, printable
 from sidecar.naming import without_temporary
@@ -24,7 +25,6 @@ from sidecar.observe import Observer
 from sidecar.plans import path_context
 from sidecar.rendering import AMBIGUOUS_BACKREST, ConfigView
 from sidecar.settings import Settings
-from sidecar.wiring import Source, open_engine
 
 
 def explain(
@@ -41,8 +41,8 @@ def explain(
 
         return explain_nodes(settings, hosts, all_nodes=all_nodes, as_json=as_json)
     try:
-        found, notes = look(settings, open_engine(settings))
-    except FAILURES as failure:
+        found, notes = look(settings, open_engine(settings.docker_sock, settings.replay))
+    except SidecarError as failure:
         return _fail(str(failure))
     if containers:
         named = {name: [e for e in found if containers_match(e, (name,))] for name in containers}
@@ -65,13 +65,13 @@ def explain(
         from sidecar.explain_text import show
 
         show(found, notes, detailed=bool(containers) or len(found) <= 3)
-    return CHANGED
+    return ExitCode.CHANGED
 
 
 def _fail(reason: str) -> int:
     """Say it where it is no part of ``--json``."""
     sys.stderr.write(f"Error: {reason}\n")
-    return FAILED
+    return ExitCode.FAILED
 
 
 def containers_match(explanation: Explanation, names: Sequence[str]) -> bool:
@@ -84,7 +84,7 @@ def containers_match(explanation: Explanation, names: Sequence[str]) -> bool:
 
 
 def look(settings: Settings, engine: Source) -> tuple[tuple[Explanation, ...], tuple[str, ...]]:
-    """Return an explanation of every container, and notes that concern them all. Raises one of FAILURES."""
+    """Return an explanation of every container, and notes that concern them all. Raises SidecarError."""
     observer = Observer(settings, engine, time.monotonic)
     snapshot = observer.snapshot()
     notes = list(snapshot.notes)

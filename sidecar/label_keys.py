@@ -6,10 +6,14 @@ A full key is ``backrest.<key>``, or ``backrest.<name>.<key>`` for a named plan.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 PREFIX = "backrest."
+NO_LABELS: Mapping[str, str] = MappingProxyType({})
+"""What a thing without labels has."""
 
 Kind = Literal["bool", "text", "cron", "keep", "paths", "patterns", "commands", "template", "on-error"]
 

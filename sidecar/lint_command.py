@@ -7,12 +7,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sidecar.exit_codes import ExitCode
 from sidecar.label_values import LabelPolicy
 from sidecar.lint import LintOptions, lint_files
 from sidecar.lint_format import Format, format_findings
-
-CLEAN = 0
-FINDINGS = 3
 
 
 def run_lint(
@@ -26,7 +24,7 @@ def run_lint(
     """Return the exit code and what to print. Notes alone leave the exit code at 0."""
     findings = lint_files(files, options=options, env=env, separate=separate)
     worst = any(finding.level != "note" for finding in findings)
-    return (FINDINGS if worst else CLEAN), format_findings(findings, fmt)
+    return (ExitCode.FAILED if worst else ExitCode.CHANGED), format_findings(findings, fmt)
 
 
 def lint(files: Sequence[str], fmt: Format, *, separate: bool = False, **given: Any) -> int:

@@ -18,12 +18,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from sidecar.errors import SidecarError
+
 FILE = ".backrest-sidecar.lock"
 TIMEOUT = 30.0
 _STEP = 0.05
 
 
-class LockError(Exception):
+class LockError(SidecarError):
     """The lock could not be taken; the message says why and what to do."""
 
 

@@ -23,7 +23,7 @@ from urllib.parse import quote
 
 import orjson
 
-from sidecar.model import printable
+from sidecar.findings import printable
 
 Format = Literal["json", "text"]
 Level = Literal["debug", "info", "warn", "error"]

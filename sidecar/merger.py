@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sidecar import backrest_config
+from sidecar import config_view
 from sidecar.desired import Desired
 from sidecar.fingerprint import Fingerprint
 from sidecar.merge import merge_checked, plan_digest
@@ -93,7 +93,7 @@ class Merger:
 
     def merge_other(self, data: dict[str, Any], state: State, wish: PlansRendered) -> Merge:
         """Return the merge of a wish into another document than the file's: what the API gave."""
-        rendering = self._render(backrest_config.view(data), state, wish)
+        rendering = self._render(config_view.view(data), state, wish)
         options = self._options(state, wish, raise_modno=False)
         return merge_checked(data, rendering, state.owners, options, self._now())
 

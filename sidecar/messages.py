@@ -6,17 +6,13 @@ message that is lost, doubled or overtaken by a newer one costs nothing.
 
 from __future__ import annotations
 
-import enum
 from dataclasses import dataclass
 
 from sidecar.model import EngineSnapshot
 from sidecar.rendering import Basis, Rendering
-
-
-class Stop(enum.Enum):
-    """The typed end of an inbox: after it nothing else comes."""
-
-    STOP = enum.auto()
+from sidecar.supervision_messages import Signalled as Signalled
+from sidecar.supervision_messages import Stop as Stop
+from sidecar.supervision_messages import WorkerExited as WorkerExited
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,37 +143,7 @@ class WriteFailed:
     blocked: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerExited:
-    """A worker's thread has ended. Put by the thread itself as its last act.
-
-    Attributes:
-        name: Id of the child spec.
-        error: What it raised; None when it returned.
-        result: What it returned; the exit code of a worker that is meant to end.
-    """
-
-    name: str
-    error: BaseException | None
-    result: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Signalled:
-    """A stop signal arrived. Put by the signal handler.
-
-    Attributes:
-        signum: ``signal.SIGTERM`` or ``signal.SIGINT``.
-        count: How many stop signals there were by then, this one included.
-    """
-
-    signum: int
-    count: int
-
-
 RendererInbox = EngineChanged | ConfigChanged | VolumesChanged
 WriterInbox = PlansRendered
 BringBackInbox = HooksCutOff
 Report = Applied | ApplyWaits | WriteFailed
-SupervisorInbox = Report | WorkerExited | Signalled
-Message = EngineChanged | ConfigChanged | VolumesChanged | PlansRendered | HooksCutOff | SupervisorInbox

@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sidecar.announce import Announcer
-from sidecar.cli import CHANGED, FAILED, UNCHANGED
 from sidecar.config_file import ConfigFile
 from sidecar.engine import Engine
-from sidecar.failures import FAILURES, told
+from sidecar.engine_source import Source, open_engine
+from sidecar.errors import SidecarError, told
+from sidecar.exit_codes import ExitCode
 from sidecar.left_down import WorkedOff, work_off
 from sidecar.log import get_logger
 from sidecar.messages import Applied, PlansRendered, Report, WriteFailed
@@ -20,7 +21,7 @@ from sidecar.observe import Observer
 from sidecar.plans import skipped
 from sidecar.rendering import AMBIGUOUS_BACKREST
 from sidecar.settings import Settings
-from sidecar.wiring import Source, Writing, api_maker, open_engine, writing
+from sidecar.wiring import Writing, api_maker, writing
 
 log = get_logger(__name__)
 
@@ -31,17 +32,17 @@ def reconcile(settings: Settings) -> int:
     announcer = Announcer()
     try:
         with stopping() as stop:
-            engine = open_engine(settings)
+            engine = open_engine(settings.docker_sock, settings.replay)
             parts = writing(settings, engine, announcer, reports.append, stop=stop, patient=False)
             brought_back = not settings.dry_run and parts.work_off()
             containers = _start_what_is_left_down(settings, engine, parts, stop)
             wish = look(settings, engine, parts.file, announcer)
             _drive(parts, wish, stop)
-    except FAILURES as failure:
+    except SidecarError as failure:
         log.error("reconcile.failed", **told(failure))
-        return FAILED
+        return ExitCode.FAILED
     code = _outcome(settings, wish, reports, brought_back=brought_back or bool(containers.started))
-    return FAILED if containers.failed else code
+    return ExitCode.FAILED if containers.failed else code
 
 
 def _start_what_is_left_down(
@@ -54,7 +55,7 @@ def _start_what_is_left_down(
 
 
 def look(settings: Settings, engine: Source, file: ConfigFile, announcer: Announcer) -> PlansRendered:
-    """List the engine, read config.json, render. Raises one of :data:`FAILURES`."""
+    """List the engine, read config.json, render. Raises one of :class:`SidecarError`."""
     began = time.monotonic()
     observer = Observer(settings, engine, time.monotonic)
     snapshot = observer.snapshot()
@@ -109,9 +110,9 @@ def _outcome(settings: Settings, wish: PlansRendered, reports: list[Report], *, 
             log.error(
                 "restart.owed", reason=applied.reason, advice="run again with --apply, or restart Backrest"
             )
-        return FAILED
+        return ExitCode.FAILED
     if any(finding.code == AMBIGUOUS_BACKREST for finding in wish.rendering.findings):
-        return FAILED
+        return ExitCode.FAILED
     if settings.strict and skips:
-        return FAILED
-    return CHANGED if changed and not settings.dry_run else UNCHANGED
+        return ExitCode.FAILED
+    return ExitCode.CHANGED if changed and not settings.dry_run else ExitCode.UNCHANGED

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from sidecar import helper_end, switch
+from sidecar.exit_codes import ExitCode
 from sidecar.helper_end import end_all
 from sidecar.journal import FILE_NAME, Journal, RunInProgressError, RunLock
 from sidecar.journal_book import Book, JournalError, Mode
@@ -84,8 +85,8 @@ class Recovered:
     def exit_code(self) -> int:
         """0: something was brought back. 2: there was nothing to do. 3: something is still owed."""
         if self.failed or self.in_progress:
-            return 3
-        return 0 if self.found else 2
+            return ExitCode.FAILED
+        return ExitCode.CHANGED if self.found else ExitCode.UNCHANGED
 
 
 def owed(state_dir: Path) -> bool:

@@ -13,13 +13,14 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, SecretStr
 
 from sidecar.cron import CronError, normalize
+from sidecar.errors import SidecarError
 from sidecar.flags import Flag, flags_for
 from sidecar.labels import LabelPolicy
 from sidecar.model import printable
 from sidecar.retention import Keep
 
 
-class SettingsError(ValueError):
+class SettingsError(SidecarError, ValueError):
     """A bad value of a flag or an environment variable. The message names it, the value and the reason."""
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 
+from sidecar.errors import SidecarError
 from sidecar.fs import Fs
 from sidecar.state import State, StateUnusable, from_json, to_json
 
@@ -34,7 +35,7 @@ class Known:
     mark: _Mark
 
 
-class StateError(Exception):
+class StateError(SidecarError):
     """The state could not be read or written. It is not taken for empty: plans would change hands.
 
     The message says what happened, where, and what to do.

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from sidecar.duration import format_duration
+from sidecar.exit_codes import ExitCode
 from sidecar.healthcheck import LIMITS, judge
 from sidecar.model import printable
 from sidecar.settings import Settings
 
-SHOWN, FAILED = 0, 3
 MOST_ROWS = 30
 """Rows of skipped containers and invisible paths for people; ``--json`` has up to 200."""
 
@@ -39,7 +39,7 @@ def status(settings: Settings, *, as_json: bool = False) -> int:
             f"the status file {path} is damaged; a running daemon writes a new one within half a minute"
         )
     sys.stdout.write(text + "\n")
-    return SHOWN
+    return ExitCode.CHANGED
 
 
 def render_status(found: dict[str, Any], now: float) -> str:
@@ -153,4 +153,4 @@ def _table(rows: list[tuple[str, ...]] | list[tuple[str, str]], indent: int = 0)
 
 def _fail(reason: str) -> int:
     sys.stderr.write(f"Error: {reason}\n")
-    return FAILED
+    return ExitCode.FAILED

@@ -8,12 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from sidecar.errors import SidecarError
+
 Kind = Literal[
     "missing", "dangling", "directory", "not-regular", "permission", "too-large", "unstable", "unreadable"
 ]
 
 
-class StoreError(Exception):
+class StoreError(SidecarError):
     """Base of everything that reading or replacing config.json raises. The message is for people."""
 
 

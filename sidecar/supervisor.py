@@ -31,13 +31,10 @@ from typing import NoReturn
 
 from sidecar import log as logs
 from sidecar.child import Child, ChildSpec, Context, WorkerFacts
-from sidecar.messages import Report, Signalled, SupervisorInbox, WorkerExited
+from sidecar.exit_codes import ExitCode
+from sidecar.supervision_messages import Report, Signalled, WorkerExited
 
-__all__ = ["EXIT_FAILED", "EXIT_GAVE_UP", "EXIT_UNCLEAN", "ChildSpec", "Context", "Supervisor", "WorkerFacts"]
-
-EXIT_FAILED = 3
-EXIT_GAVE_UP = 4
-EXIT_UNCLEAN = 70
+__all__ = ["ChildSpec", "Context", "Supervisor", "WorkerFacts"]
 
 FIRST_DELAY = 0.2
 LONGEST_DELAY = 15.0
@@ -94,7 +91,7 @@ class Supervisor:
         self._on_report = on_report
         self._on_tick = on_tick
         self._tick = tick
-        self._inbox: queue.SimpleQueue[SupervisorInbox | None] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[object] = queue.SimpleQueue()
         self._restarts: deque[float] = deque()
         self._signals = 0
         self._code: int | None = None
@@ -154,7 +151,7 @@ class Supervisor:
         code = self._code or 0
         self._guard(self._on_tick, self._clock())
         if hung:
-            final = code if code == EXIT_GAVE_UP else EXIT_UNCLEAN
+            final = code if code == ExitCode.GAVE_UP else ExitCode.UNCLEAN
             log.error("supervisor.abandons", workers=[child.spec.id for child in hung], code=final)
             logs.flush()
             self._exit(final)
@@ -206,7 +203,7 @@ class Supervisor:
                 log.warn("worker.failed_on_stop", worker=child.spec.id, error=message.error)
             # The exit code of a worker that is meant to end counts even when a signal made it end.
             if child.spec.restart == "temporary" and message.error is not None:
-                self._finish(EXIT_FAILED)
+                self._finish(ExitCode.FAILED)
             elif child.spec.restart != "permanent":
                 self._finish(message.result or 0)
             return
@@ -215,7 +212,7 @@ class Supervisor:
             return
         if child.spec.restart == "temporary":
             log.error("worker.failed", worker=child.spec.id, error=message.error)
-            self._finish(EXIT_FAILED)
+            self._finish(ExitCode.FAILED)
             return
         now = self._clock()
         reason: object = (
@@ -232,7 +229,7 @@ class Supervisor:
                 restarts=self.intensity,
                 within=self.period,
             )
-            self._finish(EXIT_GAVE_UP)
+            self._finish(ExitCode.GAVE_UP)
             return
         delay = child.schedule_restart(now, FIRST_DELAY, LONGEST_DELAY, self.period)
         log.error("worker.failed", worker=child.spec.id, error=reason, restart_in=round(delay, 3))
@@ -254,7 +251,7 @@ class Supervisor:
                     "worker.hung", worker=child.spec.id, error=f"no sign of life {GRACE:g} s after it was due"
                 )
                 child.lost = True
-                self._finish(EXIT_GAVE_UP)
+                self._finish(ExitCode.GAVE_UP)
         elif child.warned:
             child.warned = False
             log.info("worker.recovered", worker=child.spec.id)

@@ -12,10 +12,10 @@ from typing import Any
 from sidecar import backrest_config
 from sidecar.announce import Announcer
 from sidecar.backrest_copies import Copies
-from sidecar.cli import CHANGED, FAILED
 from sidecar.config_file import ConfigFile, Written
 from sidecar.engine import Engine
-from sidecar.failures import FAILURES, told
+from sidecar.errors import SidecarError, told
+from sidecar.exit_codes import ExitCode
 from sidecar.log import get_logger
 from sidecar.merge_result import Merge
 from sidecar.oneshot import stopping
@@ -44,15 +44,15 @@ def restore_config(settings: Settings, *, version: str | None = None, list_only:
             if faults:
                 text = f"{copy.path} is one that Backrest would refuse: {faults[0].where} {faults[0].message}"
                 log.error("config.restore_failed", reason=text, advice="name another: restore-config --list")
-                return FAILED
+                return ExitCode.FAILED
             assert parts.restarter is not None  # noqa: S101  # an engine was given
             owed = _put_back(parts.restarter, parts.file, data, stop, in_place.set)
-    except FAILURES as failure:
+    except SidecarError as failure:
         log.error("config.restore_failed", in_place=in_place.is_set(), **told(failure))
-        return FAILED
+        return ExitCode.FAILED
     except LookupError as error:  # read_undo: no such version
         log.error("config.restore_failed", reason=str(error.args[0]))
-        return FAILED
+        return ExitCode.FAILED
     if owed is None and in_place.is_set():
         log.warn(
             "config.restored",
@@ -60,19 +60,19 @@ def restore_config(settings: Settings, *, version: str | None = None, list_only:
             reason="the version is in place and Backrest was started with it; told to stop before it was seen up",
             advice="see its log; what stood there before is kept: restore-config --list",
         )
-        return FAILED
+        return ExitCode.FAILED
     if owed is None:
         log.warn("config.restore_failed", reason="told to stop before Backrest was idle; nothing was changed")
-        return FAILED
+        return ExitCode.FAILED
     if owed:
         log.error("restart.owed", reason=owed, advice="start or restart Backrest")
-        return FAILED
+        return ExitCode.FAILED
     log.info(
         "config.restored",
         version=copy.label,
         note="labels win over it at the next reconcile; what stood there before is kept as well",
     )
-    return CHANGED
+    return ExitCode.CHANGED
 
 
 def _put_back(
@@ -128,4 +128,4 @@ def _show(copies: tuple[UndoCopy, ...], backrests: Sequence[str]) -> int:
             f"note: Backrest keeps {len(backrests)} of its own beside it, also of what it was told through its API; "
             f"the newest is {backrests[-1]}. To put one back: stop Backrest, copy it over config.json, start.\n"
         )
-    return CHANGED
+    return ExitCode.CHANGED

@@ -14,20 +14,12 @@ from sidecar.backrest_link import BackrestLink
 from sidecar.boot import read_boot
 from sidecar.config_file import ConfigFile, Latest
 from sidecar.engine import Engine
-from sidecar.engine_replay import ReplayEngine
+from sidecar.engine_source import Source
 from sidecar.messages import Report
 from sidecar.model import Container
 from sidecar.restart import Restarter
 from sidecar.settings import Settings
 from sidecar.status import StatusBoard
-
-Source = Engine | ReplayEngine
-"""Where snapshots come from."""
-
-
-def open_engine(settings: Settings) -> Source:
-    """Return the engine, or the recorded replies that stand in for it. Raises EngineError for a bad address."""
-    return ReplayEngine(settings.replay) if settings.replay else Engine(settings.docker_sock)
 
 
 def api_maker(settings: Settings) -> Callable[[], BackrestApi] | None:
@@ -59,7 +51,7 @@ class Writing:
             Whether Backrest was started for it.
 
         Raises:
-            One of ``failures.FAILURES``. Backrest was tried to be started all the same.
+            SidecarError: Backrest was tried to be started all the same.
         """
         try:
             self.file.recover()

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from sidecar.apply import Applier
 from sidecar.child import Context
-from sidecar.failures import FAILURES
+from sidecar.errors import SidecarError
 from sidecar.log import get_logger
 from sidecar.mailbox import Mailbox
 from sidecar.messages import PlansRendered, Stop
@@ -59,5 +59,5 @@ def run(
             due = work.step()
     try:
         finish()
-    except FAILURES as failure:
+    except SidecarError as failure:
         log.error("backrest.start_failed", reason=str(failure), advice="backrest-sidecar recover starts it")

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sidecar import backrest_config
+from sidecar import backrest_config, config_view
 from sidecar.backrest_config import ConfigError
 from sidecar.merge import MergeOptions, merge_checked
 from sidecar.model import COMPOSE_PROJECT, COMPOSE_SERVICE, Container, EngineSnapshot, Mount
@@ -97,7 +97,7 @@ def rendering_of(dice: random.Random, data: dict[str, Any], many: int) -> Render
     }
     settings = resolve("reconcile", flags, {})
     snapshot = EngineSnapshot(tuple(container(dice, number) for number in range(many)))
-    return render(snapshot, backrest_config.view(data), {}, settings)
+    return render(snapshot, config_view.view(data), {}, settings)
 
 
 def merged(

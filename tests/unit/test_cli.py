@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from sidecar import __version__, oneshot
-from sidecar.cli import BAD_USAGE, CHANGED, UNCHANGED, run
+from sidecar.cli import run
+from sidecar.exit_codes import ExitCode
 from sidecar.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,7 +34,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
 
     def body(settings: Settings) -> int:
         found.append(settings)
-        return CHANGED
+        return ExitCode.CHANGED
 
     monkeypatch.setattr(oneshot, "reconcile", body)
     monkeypatch.setattr(daemon, "daemon", body)
@@ -55,7 +56,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
     ],
 )
 def test_the_command_may_stand_anywhere_or_nowhere(argv: list[str], command: str, seen: Seen) -> None:
-    assert run(argv) == CHANGED
+    assert run(argv) == ExitCode.CHANGED
     assert [settings.command for settings in seen] == [command]
 
 
@@ -77,7 +78,7 @@ def test_a_switch_is_spelled_as_people_do(
     argv: list[str], env: str, apply: bool, seen: Seen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BACKREST_SIDECAR_APPLY", env)
-    assert run(argv) == CHANGED
+    assert run(argv) == ExitCode.CHANGED
     assert seen[0].apply is apply
 
 
@@ -110,7 +111,7 @@ def test_flags_take_their_value_either_way(seen: Seen) -> None:
 def test_bad_usage_exits_1_and_says_why(
     argv: list[str], capsys: pytest.CaptureFixture[str], seen: Seen
 ) -> None:
-    assert run(argv) == BAD_USAGE
+    assert run(argv) == ExitCode.BAD_USAGE
     assert seen == []
     out = capsys.readouterr()
     assert out.out == ""
@@ -127,7 +128,7 @@ def test_a_mistyped_command_or_flag_is_named(capsys: pytest.CaptureFixture[str])
 
 @pytest.mark.parametrize("argv", [["version"], ["--version"]])
 def test_version(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(argv) == CHANGED
+    assert run(argv) == ExitCode.CHANGED
     assert capsys.readouterr().out == f"backrest-sidecar {__version__}\n"
 
 
@@ -135,7 +136,7 @@ def test_version(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     "argv", [["--help"], ["-h"], ["daemon", "--help"], ["reconcile", "-h"], ["backup-once", "--help"]]
 )
 def test_help_exits_0_and_goes_to_stdout(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(argv) == CHANGED
+    assert run(argv) == ExitCode.CHANGED
     out = capsys.readouterr()
     assert "Usage: backrest-sidecar" in out.out
     assert out.err == ""
@@ -143,7 +144,7 @@ def test_help_exits_0_and_goes_to_stdout(argv: list[str], capsys: pytest.Capture
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["completion", shell]) == CHANGED
+    assert run(["completion", shell]) == ExitCode.CHANGED
     assert "backrest-sidecar" in capsys.readouterr().out
 
 
@@ -181,13 +182,13 @@ Reconcile = Callable[..., tuple[int, list[Any], str]]
 
 def test_0_when_written_then_2_and_the_file_is_left_alone(config: Path, reconcile: Reconcile) -> None:
     code, events, _ = reconcile()
-    assert code == CHANGED
+    assert code == ExitCode.CHANGED
     assert events[-1]["action"] == "reconcile.complete"
     assert (events[-1]["plans"], events[-1]["skipped"], events[-1]["changed"]) == (5, 3, True)
     raw, status = config.read_bytes(), marks(config)
     for _ in range(2):
         code, events, _ = reconcile()
-        assert code == UNCHANGED
+        assert code == ExitCode.UNCHANGED
         assert events[-1]["changed"] is False
         assert (config.read_bytes(), marks(config)) == (raw, status)
 
@@ -197,13 +198,13 @@ def test_strict_makes_a_skip_3_whether_written_or_not(config: Path, reconcile: R
     assert len(json.loads(config.read_bytes())["plans"]) > 6, "what is right is written all the same"
     assert reconcile("--strict")[0] == 3
     assert reconcile("--strict", "--dry-run")[0] == 3
-    assert reconcile()[0] == UNCHANGED
+    assert reconcile()[0] == ExitCode.UNCHANGED
 
 
 def test_a_dry_run_shows_the_diff_and_touches_nothing(config: Path, reconcile: Reconcile) -> None:
     raw, status = config.read_bytes(), marks(config)
     code, events, diff = reconcile("--dry-run", "--apply")
-    assert code == UNCHANGED
+    assert code == ExitCode.UNCHANGED
     assert (config.read_bytes(), marks(config)) == (raw, status)
     assert [path.name for path in config.parent.iterdir()] == ["config.json"]
     assert events[-1]["action"] == "dry-run.complete"
@@ -234,7 +235,7 @@ def test_what_was_in_the_file_is_there_to_the_last_value(config: Path, reconcile
 def test_recorded_replies_cannot_be_applied(config: Path, reconcile: Reconcile) -> None:
     raw = config.read_bytes()
     code, events, said = reconcile("--apply")
-    assert (code, events) == (BAD_USAGE, [])
+    assert (code, events) == (ExitCode.BAD_USAGE, [])
     assert "--replay" in said
     assert config.read_bytes() == raw
 

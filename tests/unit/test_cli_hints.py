@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.cli import BAD_USAGE, CHANGED, run
+from sidecar.cli import run
+from sidecar.exit_codes import ExitCode
 
 REPLAY = Path(__file__).resolve().parents[2] / "testdata/engine"
 
@@ -32,12 +33,12 @@ REPLAY = Path(__file__).resolve().parents[2] / "testdata/engine"
 def test_bad_usage_says_what_would_be_right(
     argv: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(argv) == BAD_USAGE
+    assert run(argv) == ExitCode.BAD_USAGE
     assert said in capsys.readouterr().err
 
 
 def test_the_list_of_commands_has_whole_sentences(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["--help"]) == CHANGED
+    assert run(["--help"]) == ExitCode.CHANGED
     assert "..." not in capsys.readouterr().out.partition("Commands:")[2]
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from sidecar import explain_text
-from sidecar.cli import CHANGED, FAILED, run
+from sidecar.cli import run
+from sidecar.exit_codes import ExitCode
 from sidecar.explain_model import Explanation, MountView, PlanView
 from sidecar.model import Finding
 
@@ -103,8 +104,8 @@ def test_a_terminal_breaks_no_time_and_no_path(
 
 
 def test_what_fails_is_no_part_of_the_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["explain", "--json", "--replay", REPLAY, "--config", SAMPLE, "nosuch"]) == FAILED
-    assert run(["explain", "--docker-sock", str(tmp_path / "none.sock")]) == FAILED
+    assert run(["explain", "--json", "--replay", REPLAY, "--config", SAMPLE, "nosuch"]) == ExitCode.FAILED
+    assert run(["explain", "--docker-sock", str(tmp_path / "none.sock")]) == ExitCode.FAILED
     out = capsys.readouterr()
     assert out.out == ""
     assert out.err.startswith("Error: no container nosuch; there are: ")
@@ -114,7 +115,7 @@ def test_what_fails_is_no_part_of_the_output(tmp_path: Path, capsys: pytest.Capt
 def test_without_a_config_nobody_is_told_to_add_a_repo(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(["explain", "--replay", REPLAY, "--config", str(tmp_path / "config.json")]) == CHANGED
+    assert run(["explain", "--replay", REPLAY, "--config", str(tmp_path / "config.json")]) == ExitCode.CHANGED
     said = capsys.readouterr().out
     assert "its repo is not known" in said
     assert "add one in Backrest" not in said
@@ -123,7 +124,7 @@ def test_without_a_config_nobody_is_told_to_add_a_repo(
 
 def test_a_hook_says_what_its_failure_does(capsys: pytest.CaptureFixture[str]) -> None:
     """The recorded engine has a stack with a dump before the backup."""
-    assert run(["explain", "--replay", REPLAY, "--config", SAMPLE, "--json"]) == CHANGED
+    assert run(["explain", "--replay", REPLAY, "--config", SAMPLE, "--json"]) == ExitCode.CHANGED
     hooks = re.findall(r'"start[^"]*"', capsys.readouterr().out)
     assert '"start (on error: fatal)"' in hooks
     assert '"start"' not in hooks

@@ -69,7 +69,7 @@ class Rig:
         time = SimpleNamespace(monotonic=self.clock, time=self.clock.wall)
         monkeypatch.setattr(oneshot, "time", time)
         monkeypatch.setattr(wiring, "time", time)
-        monkeypatch.setattr(oneshot, "open_engine", lambda settings: self.engine)
+        monkeypatch.setattr(oneshot, "open_engine", lambda *_: self.engine)
         monkeypatch.setattr(oneshot, "stopping", self._stopping)
 
     @contextmanager

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sidecar.cli import BAD_USAGE, run
+from sidecar.cli import run
+from sidecar.exit_codes import ExitCode
 from sidecar.flags import COMMANDS, FLAGS, Flag
 from sidecar.model import printable
 from sidecar.settings import Settings, SettingsError, resolve
@@ -50,7 +51,7 @@ def command(flag: Flag) -> str:
 
 @each
 def test_a_bad_flag_is_named_with_its_value(flag: Flag, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run([command(flag), f"--{flag.name}={bad(flag)}"]) == BAD_USAGE
+    assert run([command(flag), f"--{flag.name}={bad(flag)}"]) == ExitCode.BAD_USAGE
     said = capsys.readouterr().err
     assert f"--{flag.name}" in said
     assert (printable(bad(flag)) in said) is not flag.secret
@@ -70,7 +71,7 @@ def test_a_bad_variable_exits_1(capsys: pytest.CaptureFixture[str], monkeypatch:
         if "\x00" in bad(flag):
             continue  # no environment can hold it
         monkeypatch.setenv(flag.env, bad(flag))
-        assert run([command(flag)]) == BAD_USAGE, flag.env
+        assert run([command(flag)]) == ExitCode.BAD_USAGE, flag.env
         assert flag.env in capsys.readouterr().err
         monkeypatch.delenv(flag.env)
 

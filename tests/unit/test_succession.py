@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sidecar import backrest_config
+from sidecar import config_view
 from sidecar.merge import Merge, MergeOptions, merge
 from sidecar.model import Container, EngineSnapshot
 from sidecar.naming import Workload
@@ -38,7 +38,7 @@ class World:
 
     def look(self, *containers: Container, after: float = 60.0, **flags: Any) -> Merge:
         self.now += after
-        view = backrest_config.view(self.data)
+        view = config_view.view(self.data)
         snapshot = EngineSnapshot(containers)
         rendering = render(snapshot, view, self.owners, settings(**flags), memo=self.memo)
         fresh = render(snapshot, view, self.owners, settings(**flags))

@@ -7,7 +7,7 @@ import pytest
 
 from sidecar import supervisor as module
 from sidecar.child import ChildSpec, Context
-from sidecar.supervisor import EXIT_GAVE_UP
+from sidecar.exit_codes import ExitCode
 from tests.failing_workers import EarlyFailing, Good, Hangs, LateFailing, Parent, ReturnsEarly, spec
 
 
@@ -86,7 +86,7 @@ def test_gives_up_past_the_intensity_and_stops_everything() -> None:
         before = parent.restarts("bad")
         parent.until(lambda: parent.restarts("bad") > before)  # noqa: B023 - called before the next turn
     parent.until(lambda: parent.code is not None)
-    assert parent.supervisor.shutdown() == EXIT_GAVE_UP
+    assert parent.supervisor.shutdown() == ExitCode.GAVE_UP
     assert notes[2:] == ["-b", "-a"]
     assert parent.exits == []
 
@@ -163,8 +163,8 @@ def test_a_worker_that_hangs_for_good_ends_the_process_after_the_others_were_sto
     parent.clock.now += 0.2
     parent.until(lambda: parent.code is not None)
     try:
-        assert parent.supervisor.shutdown() == EXIT_GAVE_UP
-        assert parent.exits == [EXIT_GAVE_UP]
+        assert parent.supervisor.shutdown() == ExitCode.GAVE_UP
+        assert parent.exits == [ExitCode.GAVE_UP]
         assert notes == ["+writer", "-writer"]
     finally:
         hangs.free.set()

@@ -12,9 +12,10 @@ import pytest
 
 from sidecar import supervisor as module
 from sidecar.child import ChildSpec, Context, Restart
+from sidecar.exit_codes import ExitCode
 from sidecar.mailbox import Mailbox
 from sidecar.messages import Applied, Report, Stop
-from sidecar.supervisor import EXIT_FAILED, EXIT_GAVE_UP, EXIT_UNCLEAN, Supervisor
+from sidecar.supervisor import Supervisor
 from tests.failing_workers import EarlyFailing, FailsOnStop, Good, Parent, spec
 
 
@@ -57,8 +58,8 @@ def test_a_worker_that_overruns_its_stop_ends_the_process_last() -> None:
     parent.supervisor.start()
     assert good.started.wait(10)
     try:
-        assert parent.supervisor.shutdown() == EXIT_UNCLEAN
-        assert parent.exits == [EXIT_UNCLEAN]
+        assert parent.supervisor.shutdown() == ExitCode.UNCLEAN
+        assert parent.exits == [ExitCode.UNCLEAN]
         assert notes == ["+good", "-good"]
     finally:
         free.set()
@@ -111,10 +112,10 @@ def test_a_transient_child_that_raises_is_restarted_a_temporary_one_ends_with_3(
     parent.clock.now += 1
     parent.until(lambda: parent.code is not None)
     assert parent.supervisor.shutdown() == 2
-    assert Parent(spec("once", EarlyFailing(), "temporary")).supervisor.run() == EXIT_FAILED
+    assert Parent(spec("once", EarlyFailing(), "temporary")).supervisor.run() == ExitCode.FAILED
 
 
-@pytest.mark.parametrize(("restart", "code"), [("transient", 0), ("temporary", EXIT_FAILED)])
+@pytest.mark.parametrize(("restart", "code"), [("transient", 0), ("temporary", ExitCode.FAILED)])
 def test_failing_on_stop_counts_for_a_child_that_is_never_restarted(restart: Restart, code: int) -> None:
     parent = Parent(spec("bad", FailsOnStop(), restart))
     parent.supervisor.request_stop()
@@ -164,9 +165,9 @@ def test_a_thread_that_cannot_be_started_is_a_failure_like_any_other(monkeypatch
 
 def test_the_first_failure_is_the_exit_code() -> None:
     parent = Parent(spec("good", Good()))
-    for code in (0, EXIT_GAVE_UP, 0, EXIT_FAILED):
+    for code in (0, ExitCode.GAVE_UP, 0, ExitCode.FAILED):
         parent.supervisor.request_stop(code)
-    assert parent.supervisor.run() == EXIT_GAVE_UP
+    assert parent.supervisor.run() == ExitCode.GAVE_UP
 
 
 def test_two_children_of_one_id_are_refused() -> None:
