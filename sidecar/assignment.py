@@ -6,8 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from sidecar import naming
+from sidecar.findings import Finding, printable
 from sidecar.finished_plan import Draft
-from sidecar.model import Finding, printable
 from sidecar.naming import Workload
 from sidecar.rendering import ConfigView, Owners, RenderedPlan, origins_of
 from sidecar.settings import Settings

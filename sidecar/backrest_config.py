@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 import orjson
 
 from sidecar.errors import SidecarError
-from sidecar.model import printable
+from sidecar.findings import printable
 from sidecar.protojson import INT32, as_int
 from sidecar.validation import Fault, validate
 

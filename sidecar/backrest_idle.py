@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from sidecar.backrest_queue import LOOKS_APART, Operation, Wait, waits_for
 from sidecar.engine_types import ContainerState, Process
-from sidecar.model import printable
+from sidecar.findings import printable
 
 BLIND = 30.0
 """The same where nobody tells what Backrest does, neither its API nor its log: a hook that is an HTTP call shows in

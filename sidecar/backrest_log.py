@@ -17,7 +17,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from sidecar.model import printable
+from sidecar.findings import printable
 
 FaultKind = Literal[
     "plan", "repo", "auth", "instance", "sync", "version", "syntax", "file", "environment", "other"

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sidecar.cron import next_runs
-from sidecar.model import printable
+from sidecar.findings import printable
 
 QUIET = 60.0
 """Seconds before something fires in which nothing begins that empties the queue. They shrink, see :func:`quiet`."""

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sidecar.compose_service import texts
+from sidecar.findings import printable
 from sidecar.lint_model import Place
-from sidecar.model import printable
 from sidecar.yaml_node import Node
 
 _SHARED = ("network_mode", "ipc", "pid", "uts", "cgroup")

@@ -29,8 +29,8 @@ from sidecar.compose_tree import (
     without_tags,
 )
 from sidecar.compose_volume import absolute
+from sidecar.findings import printable
 from sidecar.lint_model import LintError, LintFinding, Place, unreadable
-from sidecar.model import printable
 from sidecar.yaml_node import Entry, Node, Tree
 from sidecar.yaml_tree import parse_yaml
 

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from sidecar.compose_volume import VolumeError, parse_volume
+from sidecar.findings import printable
 from sidecar.lint_model import Place
-from sidecar.model import printable
 from sidecar.yaml_node import Entry, Node
 from sidecar.yaml_scalar import Scalar, go_text
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from sidecar.compose_shapes import FILE, VERSION, Shape
+from sidecar.findings import printable
 from sidecar.lint_model import Place
-from sidecar.model import printable
 from sidecar.yaml_node import Node
 from sidecar.yaml_scalar import Timestamp
 

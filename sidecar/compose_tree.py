@@ -16,8 +16,8 @@ from sidecar.compose_service import mount_of
 from sidecar.compose_shapes import FILE, Shape
 from sidecar.compose_variables import InterpolationError, interpolate
 from sidecar.compose_volume import absolute, clean
+from sidecar.findings import printable
 from sidecar.lint_model import Place
-from sidecar.model import printable
 from sidecar.yaml_node import OVERRIDE, RESET, Entry, Node
 from sidecar.yaml_scalar import Scalar
 

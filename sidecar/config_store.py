@@ -22,8 +22,8 @@ from sidecar import recovery, store_errors, undo
 from sidecar.fingerprint import Fingerprint, Loaded, load
 from sidecar.fs import Fs
 from sidecar.intent import IntentFile
+from sidecar.label_keys import NO_LABELS
 from sidecar.lock import ConfigLock
-from sidecar.model import NO_LABELS
 from sidecar.recovery import Recovered
 from sidecar.replacement import Replaced, Replacement
 from sidecar.store_errors import Changed

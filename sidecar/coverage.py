@@ -19,7 +19,8 @@ from sidecar.errors import SidecarError
 from sidecar.exit_codes import ExitCode
 from sidecar.explain import look
 from sidecar.explain_model import Explanation
-from sidecar.model import SwarmService, printable
+from sidecar.findings import printable
+from sidecar.model import SwarmService
 from sidecar.naming import workload_of_service
 from sidecar.protected import choose_backrest
 from sidecar.settings import Settings

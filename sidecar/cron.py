@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
-from sidecar.model import printable
+from sidecar.findings import printable
 
 MAX_LENGTH = 1000
 """Characters; every value of every field listed one by one is shorter."""

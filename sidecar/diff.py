@@ -12,8 +12,8 @@ from typing import Any
 import orjson
 
 from sidecar.config_secrets import is_open
+from sidecar.findings import printable
 from sidecar.merge_result import Change
-from sidecar.model import printable
 from sidecar.protojson import PLAN
 
 MASK = "********"

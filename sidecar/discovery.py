@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
+from sidecar.findings import Finding
 from sidecar.label_guess import ENABLE
 from sidecar.label_reader import ours
 from sidecar.labels import LabelPolicy, PlanLabels, VolumeLabels, parse, parse_volume
-from sidecar.model import Container, Finding, Volume
+from sidecar.model import Container, Volume
 from sidecar.naming import Workload
 
 

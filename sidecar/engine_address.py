@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from sidecar.engine_errors import EngineError
-from sidecar.model import printable
+from sidecar.findings import printable
 
 DEFAULT_SOCKET: Final = "/var/run/docker.sock"
 

@@ -15,7 +15,8 @@ import orjson
 
 from sidecar.engine_errors import EngineError
 from sidecar.engine_types import Attachment, ContainerState, EngineInfo, PathStat, Process
-from sidecar.model import NO_LABELS, Container, Mount, SwarmRole, SwarmService, Volume
+from sidecar.label_keys import NO_LABELS
+from sidecar.model import Container, Mount, SwarmRole, SwarmService, Volume
 
 Raw = dict[str, Any]
 _SYMLINK = 1 << 27

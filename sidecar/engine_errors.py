@@ -18,7 +18,7 @@ from typing import Literal
 import orjson
 
 from sidecar.errors import SidecarError
-from sidecar.model import printable
+from sidecar.findings import printable
 
 Kind = Literal["unreachable", "denied", "forbidden", "timeout", "not-found", "conflict", "protocol"]
 

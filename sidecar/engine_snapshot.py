@@ -26,7 +26,8 @@ from sidecar.engine_errors import EngineError
 from sidecar.engine_inspect import Inspections
 from sidecar.engine_types import EngineInfo
 from sidecar.label_guess import is_ours
-from sidecar.model import NO_LABELS, SWARM_SERVICE, Container, EngineSnapshot, SwarmService, Volume
+from sidecar.label_keys import NO_LABELS
+from sidecar.model import SWARM_SERVICE, Container, EngineSnapshot, SwarmService, Volume
 
 _LIST = "/containers/json"
 _SPELLINGS = 4

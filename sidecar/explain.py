@@ -18,8 +18,9 @@ from sidecar.engine_source import Source, open_engine
 from sidecar.errors import SidecarError
 from sidecar.exit_codes import ExitCode
 from sidecar.explain_model import Clock, Explanation, explain_all
+from sidecar.findings import Finding, printable
 from sidecar.messages import PlansRendered
-from sidecar.model import EngineSnapshot, Finding, printable
+from sidecar.model import EngineSnapshot
 from sidecar.naming import without_temporary
 from sidecar.observe import Observer
 from sidecar.plans import path_context

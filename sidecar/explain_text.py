@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
 from sidecar.explain_model import Explanation, PlanView
-from sidecar.model import printable
+from sidecar.findings import printable
 
 _HEAD = ("CONTAINER", "BACKED UP", "PLAN", "SCHEDULE", "NEXT RUN")
 _MARKS = {"backed up": "green", "in part": "red", "skipped": "red", "withdrawn": "yellow"}

@@ -9,8 +9,9 @@ from typing import Any
 from sidecar import naming
 from sidecar.backrest_plan import Plan
 from sidecar.cron import CronError, normalize, note
+from sidecar.findings import Finding, printable
 from sidecar.labels import PlanLabels
-from sidecar.model import Container, Finding, printable
+from sidecar.model import Container
 from sidecar.naming import Workload
 from sidecar.own_data import OwnData
 from sidecar.plan_hooks import plan_hooks

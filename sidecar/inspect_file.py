@@ -10,10 +10,11 @@ import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from sidecar.findings import printable
 from sidecar.keep_spec import COUNTS, WITHINS
 from sidecar.label_guess import is_ours
 from sidecar.lint_model import LabelAt, Place, Target, unreadable
-from sidecar.model import Container, Mount, printable
+from sidecar.model import Container, Mount
 
 _BLANK = re.compile(r"[\s,]*")
 _PAIR = re.compile(rf",(?!(?:{'|'.join((*COUNTS, *WITHINS))})=)(?=[A-Za-z0-9][A-Za-z0-9._/-]*=)")

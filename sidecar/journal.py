@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Self
 
+from sidecar.findings import printable
 from sidecar.journal_book import Book, JournalError, State, head_line, line, parse
-from sidecar.model import printable
 
 FILE_NAME = "quiesce.journal"
 LOCK_NAME = "backup-once.lock"

@@ -6,7 +6,7 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
-from sidecar.model import printable
+from sidecar.findings import printable
 
 COUNTS = ("last", "hourly", "daily", "weekly", "monthly", "yearly")
 """Keys that take a count, in the order in which restic's manual names them."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+from sidecar.findings import printable
 from sidecar.label_keys import (
     KEYS,
     NO_NAMES,
@@ -22,7 +23,6 @@ from sidecar.label_keys import (
     nearest,
     parse_bool,
 )
-from sidecar.model import printable
 
 ENABLE = "backrest.enable"
 _NAMESPACE = "backrest"

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from sidecar.findings import Finding, printable
 from sidecar.label_guess import is_ours, nearest_key, unknown_reason
-from sidecar.label_keys import VOLUME_KEYS, classify, parse_bool
+from sidecar.label_keys import NO_LABELS, VOLUME_KEYS, classify, parse_bool
 from sidecar.label_values import LabelPolicy, WrongValueError, read_value
-from sidecar.model import NO_LABELS, Finding, printable
 
 MAX_UNKNOWN = 20
 """Unknown labels of one container that are reported one by one; the rest is counted."""

@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any, Literal
 
 from sidecar.cron import CronError, normalize
+from sidecar.findings import printable
 from sidecar.keep_spec import parse_keep
 from sidecar.label_keys import (
     FALSE_WORDS,
@@ -21,7 +22,6 @@ from sidecar.label_keys import (
     parse_bool,
     split_csv,
 )
-from sidecar.model import printable
 from sidecar.patterns import why_invalid
 
 MAX_PATH = 4096

@@ -10,11 +10,11 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel, ConfigDict
 
+from sidecar.findings import Finding
 from sidecar.label_guess import ENABLE
-from sidecar.label_keys import KEYS, VOLUME_KEYS, parse_bool, split_csv
+from sidecar.label_keys import KEYS, NO_LABELS, VOLUME_KEYS, parse_bool, split_csv
 from sidecar.label_reader import PlanReading, ours, read_labels, read_volume_labels
 from sidecar.label_values import LabelPolicy
-from sidecar.model import NO_LABELS, Finding
 from sidecar.retention import Keep
 
 __all__ = [

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from sidecar import naming
 from sidecar.cron import note
+from sidecar.findings import Finding, printable
 from sidecar.keep_spec import parse_keep
 from sidecar.label_reader import PlanReading, Reading, ours, read_labels, read_volume_labels
 from sidecar.label_values import LabelPolicy
@@ -28,7 +29,6 @@ from sidecar.lint_model import (
     VolumeSays,
     unreadable,
 )
-from sidecar.model import Finding, printable
 from sidecar.naming import Workload
 from sidecar.shell_check import command_problems, starts_and_stops
 

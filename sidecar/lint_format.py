@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+from sidecar.findings import printable
 from sidecar.lint_model import LintFinding
-from sidecar.model import printable
 
 Format = Literal["text", "json", "github"]
 

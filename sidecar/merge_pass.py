@@ -10,8 +10,8 @@ from dataclasses import replace
 from typing import Any
 
 from sidecar.backrest_plan import Plan
+from sidecar.findings import Finding, printable
 from sidecar.merge_result import Change, ChangeKind, Merge, MergeOptions, Reverted
-from sidecar.model import Finding, printable
 from sidecar.naming import Workload
 from sidecar.orphans import Absent, look_at_absent, succeeded
 from sidecar.plan_merge import (

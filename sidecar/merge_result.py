@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-from sidecar.model import Finding
+from sidecar.findings import Finding
 from sidecar.rendering import Owners
 from sidecar.validation import Fault
 

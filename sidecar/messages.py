@@ -10,9 +10,6 @@ from dataclasses import dataclass
 
 from sidecar.model import EngineSnapshot
 from sidecar.rendering import Basis, Rendering
-from sidecar.supervision_messages import Signalled as Signalled
-from sidecar.supervision_messages import Stop as Stop
-from sidecar.supervision_messages import WorkerExited as WorkerExited
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from sidecar.findings import Finding as Finding
-from sidecar.findings import printable as printable
-from sidecar.label_keys import NO_LABELS as NO_LABELS
+from sidecar.label_keys import NO_LABELS
 
 
 def _no_labels() -> Mapping[str, str]:

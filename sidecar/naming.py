@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple
 
+from sidecar.label_keys import NO_LABELS
 from sidecar.model import (
     COMPOSE_NUMBER,
     COMPOSE_REPLACE,
-    NO_LABELS,
     SWARM_STACK,
     Container,
     EngineSnapshot,

@@ -12,8 +12,8 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Literal
 
+from sidecar.findings import Finding
 from sidecar.merge_result import MergeOptions
-from sidecar.model import Finding
 from sidecar.naming import Workload
 from sidecar.rendering import NOT_COUNTED, Counted, Owner, Owners, Rendering
 from sidecar.succession import Overlapped, is_of_overlap

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sidecar import patterns
-from sidecar.model import Finding, printable
+from sidecar.findings import Finding, printable
 from sidecar.path_facts import Facts
 from sidecar.paths import View, in_host, join, under
 

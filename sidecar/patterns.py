@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
-from sidecar.model import printable
+from sidecar.findings import printable
 
 _MAGIC = re.compile(r"([\\*?\[])")
 _ANY = re.compile(r"\**\??\**")

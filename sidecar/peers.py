@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sidecar.model import printable
+from sidecar.findings import printable
 
 _KEY_PREFIX = "ed25519."
 _KEY_BYTES = 32

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from sidecar import patterns
+from sidecar.findings import Finding, printable
 from sidecar.labels import PlanLabels, VolumeLabels
-from sidecar.model import Container, Finding, Mount, Volume, printable
+from sidecar.model import Container, Mount, Volume
 from sidecar.own_data import backrest_directories
 from sidecar.path_facts import Facts, no_facts
 from sidecar.paths import (

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from sidecar.backrest_plan import Plan
-from sidecar.model import NO_LABELS, Finding
+from sidecar.findings import Finding
+from sidecar.label_keys import NO_LABELS
 from sidecar.path_facts import Facts, no_facts
 from sidecar.paths import View
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from sidecar.findings import Finding, printable
 from sidecar.labels import PlanLabels
-from sidecar.model import Finding, printable
 from sidecar.rendering import ConfigView
 
 

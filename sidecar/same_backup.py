@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from sidecar.model import Finding
+from sidecar.findings import Finding
 
 _MOST = 3
 """Plans that are named one by one."""

@@ -19,7 +19,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from sidecar import patterns
-from sidecar.model import Container, Finding, Mount, printable
+from sidecar.findings import Finding, printable
+from sidecar.model import Container, Mount
 from sidecar.paths import PathRules, longest_mount, under
 from sidecar.special_paths import why_no_data
 

@@ -14,9 +14,9 @@ from pydantic import BaseModel, ConfigDict, SecretStr
 
 from sidecar.cron import CronError, normalize
 from sidecar.errors import SidecarError
+from sidecar.findings import printable
 from sidecar.flags import Flag, flags_for
 from sidecar.labels import LabelPolicy
-from sidecar.model import printable
 from sidecar.retention import Keep
 
 

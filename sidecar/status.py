@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from sidecar.model import Finding
+from sidecar.findings import Finding
 
 if TYPE_CHECKING:  # heavy, and the ``status`` command needs no more of them than their names
     from sidecar.messages import Report

@@ -10,8 +10,8 @@ from typing import Any
 
 from sidecar.duration import format_duration
 from sidecar.exit_codes import ExitCode
+from sidecar.findings import printable
 from sidecar.healthcheck import LIMITS, judge
-from sidecar.model import printable
 from sidecar.settings import Settings
 
 MOST_ROWS = 30

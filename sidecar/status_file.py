@@ -21,8 +21,8 @@ import orjson
 
 from sidecar import __version__
 from sidecar.child import WorkerFacts
+from sidecar.findings import Finding
 from sidecar.log import get_logger, mask
-from sidecar.model import Finding
 from sidecar.status import Facts, Moment, StatusBoard
 
 NAME = "status.json"

@@ -12,7 +12,7 @@ import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from sidecar.model import Finding
+from sidecar.findings import Finding
 from sidecar.naming import Workload
 from sidecar.rendering import Owner, Owners
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sidecar.backrest_cron import cron_problem
-from sidecar.model import printable
+from sidecar.findings import printable
 from sidecar.peers import sync_faults
 from sidecar.protojson import PLAN, as_int
 from sidecar.protojson_config import REPO, TOP

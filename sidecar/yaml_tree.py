@@ -13,8 +13,8 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
+from sidecar.findings import printable
 from sidecar.lint_model import LintFinding, Place, unreadable
-from sidecar.model import printable
 from sidecar.yaml_node import Entry, Node, Tree
 from sidecar.yaml_scalar import ScalarError, read_scalar
 

@@ -9,7 +9,8 @@ from typing import Self
 from sidecar.child import Context
 from sidecar.engine import Engine
 from sidecar.mailbox import Mailbox
-from sidecar.messages import RendererInbox, Stop
+from sidecar.messages import RendererInbox
+from sidecar.supervision_messages import Stop
 from workers import docker_events
 
 SOON = 5.0

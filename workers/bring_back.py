@@ -11,7 +11,8 @@ from typing import Protocol
 
 from sidecar.child import Context
 from sidecar.mailbox import Mailbox
-from sidecar.messages import HooksCutOff, Stop
+from sidecar.messages import HooksCutOff
+from sidecar.supervision_messages import Stop
 
 LONGEST_STEP = 120.0
 """Seconds within which one look and the starts that follow are done; each engine call has its own deadline."""

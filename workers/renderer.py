@@ -20,10 +20,11 @@ from sidecar.duration import doubling
 from sidecar.engine_errors import EngineError
 from sidecar.log import get_logger
 from sidecar.mailbox import Mailbox
-from sidecar.messages import ConfigChanged, EngineChanged, PlansRendered, RendererInbox, Stop, VolumesChanged
+from sidecar.messages import ConfigChanged, EngineChanged, PlansRendered, RendererInbox, VolumesChanged
 from sidecar.observe import Observer, Source
 from sidecar.settings import Settings
 from sidecar.state_store import StateError
+from sidecar.supervision_messages import Stop
 
 LONGEST_WINDOW = 2.0
 """Seconds for which causes are gathered at most, once the first of them was served."""

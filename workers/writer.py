@@ -14,7 +14,8 @@ from sidecar.child import Context
 from sidecar.errors import SidecarError
 from sidecar.log import get_logger
 from sidecar.mailbox import Mailbox
-from sidecar.messages import PlansRendered, Stop
+from sidecar.messages import PlansRendered
+from sidecar.supervision_messages import Stop
 
 LONGEST_WAIT = 30.0
 """Seconds after which the loop comes round at the latest, to show that it lives."""

@@ -14,9 +14,10 @@ from sidecar.config_file import ConfigFile, Latest
 from sidecar.engine import Engine
 from sidecar.engine_source import Source
 from sidecar.mailbox import Mailbox
-from sidecar.messages import PlansRendered, RendererInbox, Stop
+from sidecar.messages import PlansRendered, RendererInbox
 from sidecar.settings import resolve
 from sidecar.status import StatusBoard
+from sidecar.supervision_messages import Stop
 from sidecar.wiring import writing
 from tests.bench.figures import Figure, Sample, figure
 from tests.bench.world import RawEngine, write_config, write_seconds

@@ -18,8 +18,9 @@ from sidecar.child import Context
 from sidecar.config_file import ConfigFile
 from sidecar.engine_snapshot import Snapshots
 from sidecar.mailbox import Mailbox
-from sidecar.messages import ConfigChanged, EngineChanged, PlansRendered, RendererInbox, Stop, VolumesChanged
+from sidecar.messages import ConfigChanged, EngineChanged, PlansRendered, RendererInbox, VolumesChanged
 from sidecar.model import EngineSnapshot
+from sidecar.supervision_messages import Stop
 from tests.unit.stage import CONFIG, Clock, Stage
 from workers import renderer
 from workers.renderer import Renderer

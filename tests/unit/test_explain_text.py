@@ -13,7 +13,7 @@ from sidecar import explain_text
 from sidecar.cli import run
 from sidecar.exit_codes import ExitCode
 from sidecar.explain_model import Explanation, MountView, PlanView
-from sidecar.model import Finding
+from sidecar.findings import Finding
 
 REPLAY = str(Path(__file__).resolve().parents[2] / "testdata/engine")
 SAMPLE = str(Path(__file__).resolve().parents[2] / "testdata/example-sidecar.config.json")

@@ -12,7 +12,8 @@ import pytest
 
 from sidecar.child import Context
 from sidecar.mailbox import Mailbox
-from sidecar.messages import ConfigChanged, RendererInbox, Stop, VolumesChanged
+from sidecar.messages import ConfigChanged, RendererInbox, VolumesChanged
+from sidecar.supervision_messages import Stop
 from workers import filesystem
 from workers.filesystem import ADDED, DELETED, MODIFIED, Batch, Watch
 

@@ -3,7 +3,7 @@ import threading
 import pytest
 
 from sidecar.mailbox import Mailbox
-from sidecar.messages import Stop
+from sidecar.supervision_messages import Stop
 
 
 def test_messages_come_out_in_order_and_once() -> None:

@@ -11,9 +11,9 @@ import pytest
 from sidecar import metrics
 from sidecar.address import parse_address
 from sidecar.child import Context, WorkerFacts
+from sidecar.findings import Finding
 from sidecar.messages import Applied, WriteFailed
 from sidecar.metrics import MetricsServer, registry
-from sidecar.model import Finding
 from sidecar.rendering import Rendering
 from sidecar.status import StatusBoard
 

@@ -6,8 +6,8 @@ import pytest
 
 from sidecar.cli import run
 from sidecar.exit_codes import ExitCode
+from sidecar.findings import printable
 from sidecar.flags import COMMANDS, FLAGS, Flag
-from sidecar.model import printable
 from sidecar.settings import Settings, SettingsError, resolve
 
 BAD = {

@@ -14,7 +14,8 @@ from sidecar import supervisor as module
 from sidecar.child import ChildSpec, Context, Restart
 from sidecar.exit_codes import ExitCode
 from sidecar.mailbox import Mailbox
-from sidecar.messages import Applied, Report, Stop
+from sidecar.messages import Applied, Report
+from sidecar.supervision_messages import Stop
 from sidecar.supervisor import Supervisor
 from tests.failing_workers import EarlyFailing, FailsOnStop, Good, Parent, spec
 
