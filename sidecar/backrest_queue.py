@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sidecar.cron import next_runs
+from sidecar.config.cron import next_runs
 from sidecar.findings import printable
 
 QUIET = 60.0

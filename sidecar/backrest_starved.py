@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sidecar.backrest_queue import Operation, entries, scheduled_plans
-from sidecar.cron import next_runs
+from sidecar.config.cron import next_runs
 
 _MOMENT = 1.0
 """Seconds by which the clocks of Backrest's machine and ours may differ, and a start be rounded."""

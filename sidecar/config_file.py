@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sidecar import backrest_config
-from sidecar.backrest_config import ConfigError
-from sidecar.config_secrets import secrets_of
+from sidecar.config import document
+from sidecar.config.document import ConfigError
+from sidecar.config.secrets import secrets_of
 from sidecar.config_store import ConfigStore
 from sidecar.config_view import view
 from sidecar.failures import Contended
@@ -161,7 +161,7 @@ class ConfigFile:
             if one is not None and one.loaded.fingerprint.digest == loaded.fingerprint.digest:
                 self._current = replace(one, loaded=loaded)
                 return self._current
-        return self._make_current(backrest_config.parse(loaded.raw, where=str(self._settings.config)), loaded)
+        return self._make_current(document.parse(loaded.raw, where=str(self._settings.config)), loaded)
 
     def _make_current(self, data: dict[str, Any], loaded: Loaded) -> Current:
         set_secrets(secrets_of(data))
@@ -236,7 +236,7 @@ class ConfigFile:
                 digest = current.loaded.fingerprint.digest
                 # Since the last write, not the first: a start between two of them has not read the second.
                 after = replace(after, owed=Owed(self._now(), "config.json was written", digest))
-                if self._replace(backrest_config.dump(merge.data), merge.data, current.loaded, after):
+                if self._replace(document.dump(merge.data), merge.data, current.loaded, after):
                     before, digests = current.loaded.raw, self._digests(merge, wish)
                     return Written(merge, True, before, digests, state.owners)
         raise self._contended()
@@ -269,13 +269,13 @@ class ConfigFile:
         """Replace the document by ``data`` whatever stands there now, broken or not. Raises as :meth:`write`."""
         with self.locked():
             for _ in range(ATTEMPTS):
-                if self._replace(backrest_config.dump(data), data, self.store.read(), change(self.state())):
+                if self._replace(document.dump(data), data, self.store.read(), change(self.state())):
                     return
         raise self._contended()
 
     def plans_back(self, before: bytes, change: Callable[[State], State]) -> None:
         """Put the plans of an earlier version back; everything else stays as it is now. Raises as :meth:`write`."""
-        earlier = backrest_config.parse(before, where="the previous config.json")
+        earlier = document.parse(before, where="the previous config.json")
         self.put({**self.current().data, "plans": earlier.get("plans", [])}, change)
 
     def _replace(self, new: bytes, data: dict[str, Any], old: Loaded, after: State) -> bool:

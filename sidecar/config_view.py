@@ -6,8 +6,8 @@ import posixpath
 from collections.abc import Mapping
 from typing import Any
 
+from sidecar.config.validation import known_repos
 from sidecar.rendering import ConfigView, PlanFacts
-from sidecar.validation import known_repos
 
 
 def view(data: Mapping[str, Any]) -> ConfigView:

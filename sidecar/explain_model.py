@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sidecar import naming
-from sidecar.cron import CronError, next_runs
+from sidecar.config.cron import CronError, next_runs
 from sidecar.findings import Finding, printable
 from sidecar.merge_result import Merge
 from sidecar.model import Container, EngineSnapshot, Mount

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from sidecar import naming
-from sidecar.backrest_plan import Plan
-from sidecar.cron import CronError, normalize, note
+from sidecar.config.cron import CronError, normalize, note
+from sidecar.config.plan import Plan
 from sidecar.findings import Finding, printable
 from sidecar.labels import PlanLabels
 from sidecar.model import Container

@@ -15,9 +15,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sidecar.backrest_plan import SNAPSHOT_END, SNAPSHOT_START, Hook
+from sidecar.config.plan import SNAPSHOT_END, SNAPSHOT_START, Hook
+from sidecar.config.protojson import HOOK, digest
 from sidecar.hooks import FATAL, START_MARKER, STOP_MARKER
-from sidecar.protojson import HOOK, digest
 
 _DOCKER_STOP = re.compile(r"\bdocker\s+(?:container\s+)?stop\s+([^;&|<>\n]*)")
 _STOP_OPTIONS_WITH_VALUE = ("-t", "--time", "--timeout", "-s", "--signal")

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
-from sidecar.backrest_plan import SNAPSHOT_END, SNAPSHOT_ERROR, SNAPSHOT_START, Hook
+from sidecar.config.plan import SNAPSHOT_END, SNAPSHOT_ERROR, SNAPSHOT_START, Hook
 from sidecar.model import COMPOSE_PROJECT, COMPOSE_SERVICE, SWARM_SERVICE
 
 STOP_MARKER = ": backrest-sidecar v1 stop"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
-from sidecar.cron import CronError, normalize
+from sidecar.config.cron import CronError, normalize
 from sidecar.findings import printable
 from sidecar.keep_spec import parse_keep
 from sidecar.label_keys import (

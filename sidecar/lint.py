@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sidecar import naming
-from sidecar.cron import note
+from sidecar.config.cron import note
 from sidecar.findings import Finding, printable
 from sidecar.keep_spec import parse_keep
 from sidecar.label_reader import PlanReading, Reading, ours, read_labels, read_volume_labels

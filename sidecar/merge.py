@@ -16,10 +16,10 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
+from sidecar.config.validation import Checked, Fault, day_of, known_repos, plan_problems, validate
 from sidecar.merge_pass import MergePass, Settled, plan_digest
 from sidecar.merge_result import Blocked, Change, Merge, MergeOptions, Reverted
 from sidecar.rendering import Owners, Rendering
-from sidecar.validation import Checked, Fault, day_of, known_repos, plan_problems, validate
 
 __all__ = ["Blocked", "Change", "Merge", "MergeOptions", "Reverted", "merge", "merge_checked", "plan_digest"]
 
@@ -91,7 +91,7 @@ def merge(
     """Merge a rendering into a document.
 
     Args:
-        data: The document, of the shape that ``backrest_config.parse`` guarantees. Never changed.
+        data: The document, of the shape that ``config.document.parse`` guarantees. Never changed.
         rendering: The whole wish.
         owners: What the state remembers, by plan id.
         options: See :class:`MergeOptions`.

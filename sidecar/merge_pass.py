@@ -9,7 +9,9 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from sidecar.backrest_plan import Plan
+from sidecar.config.plan import Plan
+from sidecar.config.protojson import MAX_INT32, as_int, digest
+from sidecar.config.validation import known_repos
 from sidecar.findings import Finding, printable
 from sidecar.merge_result import Change, ChangeKind, Merge, MergeOptions, Reverted
 from sidecar.naming import Workload
@@ -27,10 +29,8 @@ from sidecar.plan_merge import (
     stands_as_written,
     stands_exactly,
 )
-from sidecar.protojson import MAX_INT32, as_int, digest
 from sidecar.rendering import Owner, Owners, RenderedPlan, Rendering
 from sidecar.same_backup import Standing, same_backups
-from sidecar.validation import known_repos
 
 _SOURCES = {
     "paths": ("paths", "include"),

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
+from sidecar.config.validation import Fault
 from sidecar.findings import Finding
 from sidecar.rendering import Owners
-from sidecar.validation import Fault
 
 ChangeKind = Literal["added", "adopted", "updated", "enabled", "disabled", "removed"]
 
@@ -41,7 +41,7 @@ class MergeOptions:
             paths are equal too.
         keep_last_n_supported: Whether the running Backrest heeds ``keepLastN`` within time buckets: from v1.9.0 on.
             v1.8.1 has the field, but forgets without it (backrest: issue 777).
-        stdin_only: Whether the running Backrest is v1.12.1, see ``validation.plan_problems``.
+        stdin_only: Whether the running Backrest is v1.12.1, see ``config.validation.plan_problems``.
         raise_modno: Raise ``modno`` by one when anything changes: for a write by restart, and for no other.
         quarantined: Digests (see ``merge.plan_digest``) of plans that Backrest did not come up with.
         boot: What measures the grace of orphans; without an id the wall clock does.

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sidecar import config_view
+from sidecar.config.validation import Checked
 from sidecar.desired import Desired
 from sidecar.fingerprint import Fingerprint
 from sidecar.merge import merge_checked, plan_digest
@@ -18,7 +19,6 @@ from sidecar.protected import VERSION_LABEL, find_backrest
 from sidecar.rendering import ConfigView, Rendering
 from sidecar.settings import Settings
 from sidecar.state import State
-from sidecar.validation import Checked
 
 KEEP_LAST_N_SINCE = (1, 9, 0)
 """First Backrest that forgets by ``keepLastN`` in time buckets: v1.8.1 has the field and ignores it

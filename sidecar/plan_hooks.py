@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sidecar import hooks, naming
-from sidecar.backrest_plan import Hook
+from sidecar.config.plan import Hook
 from sidecar.findings import Finding
 from sidecar.labels import PlanLabels
 from sidecar.model import COMPOSE_PROJECT, COMPOSE_SERVICE, Container, EngineSnapshot

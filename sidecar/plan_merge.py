@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sidecar.backrest_plan import OWNED_FIELDS, Hook, Plan
+from sidecar.config.plan import OWNED_FIELDS, Hook, Plan
+from sidecar.config.protojson import RETENTION, SCHEDULE, digest
 from sidecar.hook_merge import hook_digest, in_order, merge_hooks, our_digests
-from sidecar.protojson import RETENTION, SCHEDULE, digest
 from sidecar.rendering import Owner, RenderedPlan
 
 DISABLED: Mapping[str, Any] = {"disabled": True}

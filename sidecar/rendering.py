@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from sidecar.backrest_plan import Plan
+from sidecar.config.plan import Plan
 from sidecar.findings import Finding
 from sidecar.label_keys import NO_LABELS
 from sidecar.path_facts import Facts, no_facts

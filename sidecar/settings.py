@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, SecretStr
 
-from sidecar.cron import CronError, normalize
+from sidecar.config.cron import CronError, normalize
 from sidecar.errors import SidecarError
 from sidecar.findings import printable
 from sidecar.flags import Flag, flags_for

@@ -9,9 +9,10 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from sidecar import backrest_config
 from sidecar.announce import Announcer
 from sidecar.backrest_copies import Copies
+from sidecar.config import document
+from sidecar.config.protojson import MAX_INT32, as_int
 from sidecar.config_file import ConfigFile, Written
 from sidecar.engine import Engine
 from sidecar.errors import SidecarError, told
@@ -19,7 +20,6 @@ from sidecar.exit_codes import ExitCode
 from sidecar.log import get_logger
 from sidecar.merge_result import Merge
 from sidecar.oneshot import stopping
-from sidecar.protojson import MAX_INT32, as_int
 from sidecar.restart import Restarter
 from sidecar.settings import Settings
 from sidecar.undo import UndoCopy
@@ -39,8 +39,8 @@ def restore_config(settings: Settings, *, version: str | None = None, list_only:
                 return _show(parts.file.store.list_undo(), sorted(Copies(settings.config).mark()))
             parts.work_off()
             copy, raw = parts.file.store.read_undo(version or "")
-            data = backrest_config.parse(raw, where=str(copy.path))
-            faults = backrest_config.validate(data)
+            data = document.parse(raw, where=str(copy.path))
+            faults = document.validate(data)
             if faults:
                 text = f"{copy.path} is one that Backrest would refuse: {faults[0].where} {faults[0].message}"
                 log.error("config.restore_failed", reason=text, advice="name another: restore-config --list")
@@ -112,8 +112,8 @@ def _put_back(
 def _newer(data: dict[str, Any], before: bytes) -> dict[str, Any]:
     """Return the document with a ``modno`` that no open tab of Backrest's UI has, so that its save is refused."""
     numbers = [as_int(data.get("modno")) or 0]
-    with suppress(backrest_config.ConfigError):  # what is put back may well replace a broken file
-        numbers.append(as_int(backrest_config.parse(before, where="config.json").get("modno")) or 0)
+    with suppress(document.ConfigError):  # what is put back may well replace a broken file
+        numbers.append(as_int(document.parse(before, where="config.json").get("modno")) or 0)
     return {**data, "modno": min(max(numbers) + 1, MAX_INT32)}
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.backrest_plan import Hook
+from sidecar.config.plan import Hook
 from sidecar.hook_merge import merge_hooks
 from sidecar.hooks import label_hooks, start_script, stop_script, template_hooks
 from tests.contract.harness import Running

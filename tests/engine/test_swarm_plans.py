@@ -11,7 +11,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from sidecar.backrest_plan import Plan
+from sidecar.config.plan import Plan
 from sidecar.engine import Engine
 from sidecar.log import get_logger
 from sidecar.marker_watch import MarkerWatch

@@ -9,14 +9,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sidecar import backrest_config, config_view
-from sidecar.backrest_config import ConfigError
+from sidecar import config_view
+from sidecar.config import document as backrest_config
+from sidecar.config.document import ConfigError
+from sidecar.config.validation import Checked
 from sidecar.merge import MergeOptions, merge_checked
 from sidecar.model import COMPOSE_PROJECT, COMPOSE_SERVICE, Container, EngineSnapshot, Mount
 from sidecar.plans import render
 from sidecar.rendering import Rendering
 from sidecar.settings import resolve
-from sidecar.validation import Checked
 
 SAMPLES = Path(__file__).parents[2] / "testdata" / "configs"
 NOW = 1_790_000_000.0

@@ -1,7 +1,7 @@
 """What Backrest's cron parser does, ported rule by rule: the oracle of ``test_cron.py``.
 
 Rules of gitploy-io/cronexpr v0.2.2, not its code: fields become sets of whole numbers (bits 0 to 63), and the next
-firing is searched day by day. Shares nothing with :mod:`sidecar.cron`. A search that Backrest would never end, and
+firing is searched day by day. Shares nothing with ``cron.py``. A search that Backrest would never end, and
 a crash, are errors here.
 """
 

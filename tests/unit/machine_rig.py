@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from sidecar.backrest_plan import Plan
+from sidecar.config.plan import Plan
 from sidecar.engine_errors import EngineError
 from sidecar.hook_merge import in_order
 from sidecar.model import Container, EngineSnapshot

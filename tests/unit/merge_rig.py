@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from sidecar.backrest_plan import SNAPSHOT_START, Hook, Plan
+from sidecar.config.plan import SNAPSHOT_START, Hook, Plan
 from sidecar.hooks import start_script, stop_script, template_hooks
 from sidecar.merge import Merge, MergeOptions, merge, merge_checked
 from sidecar.rendering import Owners, RenderedPlan, Rendering

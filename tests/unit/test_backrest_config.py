@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sidecar.backrest_config import MAX_BYTES, ConfigError, dump, missing, parse
+from sidecar.config.document import MAX_BYTES, ConfigError, dump, missing, parse
 from sidecar.config_view import view
 from tests.unit.merge_rig import SAMPLES, config, sample
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.config_secrets import secrets_of
+from sidecar.config.secrets import secrets_of
 from sidecar.diff import MASK, masked_plan
 
 SYNC: dict[str, Any] = {

@@ -130,7 +130,7 @@ def test_a_pass_over_an_unchanged_world_is_one_list_call_and_no_write(
         "sidecar.desired.render",
         "sidecar.merger.merge_checked",
     )
-    refuse(monkeypatch, "sidecar.backrest_config.parse", "sidecar.config_store.ConfigStore.lock")
+    refuse(monkeypatch, "sidecar.config.document.parse", "sidecar.config_store.ConfigStore.lock")
     for _ in range(5):
         again = passes.run()
     assert passes.engine.asked == ["/containers/json"] * 5
@@ -156,7 +156,7 @@ def test_a_new_container_with_a_new_volume_costs_two_calls_one_parse_and_one_wri
     passes.run()
     parsed = count(monkeypatch, "sidecar.engine_decode.container")
     drafted = count(monkeypatch, "sidecar.plans._draft_group")
-    checked = count(monkeypatch, "sidecar.validation.plan_problems")
+    checked = count(monkeypatch, "sidecar.config.validation.plan_problems")
     compared = count(monkeypatch, "sidecar.merge_pass.stands_exactly")
     passes.engine.asked.clear()
     passes.engine.rows.append(row(30))
@@ -174,7 +174,7 @@ def test_what_the_writer_wrote_nobody_parses_and_what_a_person_wrote_one_alone(
     passes: Passes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     passes.run()
-    parsed = count(monkeypatch, "sidecar.backrest_config.parse")
+    parsed = count(monkeypatch, "sidecar.config.document.parse")
     states = count(monkeypatch, "sidecar.state_store.from_json")
     passes.engine.rows.append(row(30))
     written = passes.run()
@@ -212,7 +212,7 @@ def test_work_grows_with_the_containers_and_not_faster(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hashed = count(monkeypatch, "sidecar.naming.plan_id")
-    checked = count(monkeypatch, "sidecar.validation.plan_problems")
+    checked = count(monkeypatch, "sidecar.config.validation.plan_problems")
     made: list[tuple[int, int]] = []
     for size in (100, 400):
         naming.candidate_ids.cache_clear()

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from sidecar.cron import CronError, next_runs, normalize, note
+from sidecar.config.cron import CronError, next_runs, normalize, note
 from tests.unit import cronexpr_port as port
 
 
@@ -159,7 +159,7 @@ def test_next_runs_end_after_five_years_and_at_the_end_of_time() -> None:
 
 def test_croniter_is_not_loaded_for_ordinary_expressions() -> None:
     code = (
-        "import sys; from sidecar.cron import normalize; normalize('T 2 * * 1-5');"
+        "import sys; from sidecar.config.cron import normalize; normalize('T 2 * * 1-5');"
         "sys.exit('croniter' in sys.modules or 'pydantic' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from sidecar.backrest_config import ConfigError
 from sidecar.backrest_http import ApiUnreachable
+from sidecar.config.document import ConfigError
 from sidecar.engine_errors import EngineError
 from sidecar.errors import SidecarError, told
 from sidecar.failures import Busy, Contended

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.backrest_plan import SNAPSHOT_END, SNAPSHOT_START
+from sidecar.config.plan import SNAPSHOT_END, SNAPSHOT_START
 from sidecar.hook_merge import stopped_containers
 from sidecar.hooks import FATAL
 from tests.unit.merge_rig import (

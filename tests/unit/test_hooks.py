@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.backrest_plan import SNAPSHOT_END, SNAPSHOT_ERROR, SNAPSHOT_START
+from sidecar.config.plan import SNAPSHOT_END, SNAPSHOT_ERROR, SNAPSHOT_START
 from sidecar.hooks import Belongs, go_tool_commands, label_hooks, start_script, stop_script, template_hooks
 from sidecar.model import COMPOSE_PROJECT, COMPOSE_SERVICE
 

@@ -9,8 +9,8 @@ from dataclasses import replace
 
 import pytest
 
+from sidecar.config.validation import validate
 from sidecar.merge import Reverted, plan_digest
-from sidecar.validation import validate
 from tests.unit.merge_rig import (
     NOW,
     codes,

@@ -8,11 +8,11 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sidecar.backrest_config import ConfigError, dump, parse
-from sidecar.backrest_plan import SNAPSHOT_END, SNAPSHOT_START
+from sidecar.config.document import ConfigError, dump, parse
+from sidecar.config.plan import SNAPSHOT_END, SNAPSHOT_START
+from sidecar.config.validation import validate
 from sidecar.merge import Merge, MergeOptions, merge, merge_checked
 from sidecar.rendering import Owners, RenderedPlan, Rendering
-from sidecar.validation import validate
 from tests.unit.merge_rig import NOW, command, config, stop_start, wish, wishes
 
 IDS = ("a", "b", "c", "d", "hand", "made")

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from sidecar.announce import say_findings
-from sidecar.backrest_plan import SNAPSHOT_END, SNAPSHOT_START
+from sidecar.config.plan import SNAPSHOT_END, SNAPSHOT_START
 from sidecar.model import COMPOSE_ONEOFF, COMPOSE_REPLACE, EngineSnapshot, Mount, Volume
 from sidecar.plans import Memo, render
 from sidecar.rendering import Owner, PlanFacts

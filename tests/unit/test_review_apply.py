@@ -13,6 +13,7 @@ import pytest
 
 from sidecar import log
 from sidecar.announce import Announcer
+from sidecar.config.validation import Fault
 from sidecar.config_file import ConfigFile
 from sidecar.engine_errors import EngineError
 from sidecar.lock import LockError, LockTimeout
@@ -23,7 +24,6 @@ from sidecar.settings import resolve
 from sidecar.state import StoppedBackrest
 from sidecar.store_errors import NotWritable
 from sidecar.undo_command import _put_back
-from sidecar.validation import Fault
 from sidecar.wiring import Writing
 from tests.unit.builders import container
 from tests.unit.stage import CONFIG, Stage

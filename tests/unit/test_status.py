@@ -9,8 +9,8 @@ import pytest
 
 from sidecar import log as logs
 from sidecar.announce import Announcer
-from sidecar.backrest_plan import Plan
 from sidecar.child import WorkerFacts
+from sidecar.config.plan import Plan
 from sidecar.findings import Finding
 from sidecar.messages import Applied, WriteFailed
 from sidecar.model import EngineSnapshot

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from sidecar.backrest_config import parse
-from sidecar.backrest_cron import cron_problem
-from sidecar.validation import Checked, validate
+from sidecar.config.backrest_cron import cron_problem
+from sidecar.config.document import parse
+from sidecar.config.validation import Checked, validate
 from tests.contract.harness import binary_version
 from tests.unit.merge_rig import GUID, NOW, SAMPLES, config, sample
 from tests.waiting import eventually

@@ -1,8 +1,8 @@
-"""The rest of Backrest's config messages: repos, users, peers, the document. See :mod:`sidecar.protojson`."""
+"""The rest of Backrest's config messages: repos, users, peers, the document. See :mod:`sidecar.config.protojson`."""
 
 from __future__ import annotations
 
-from sidecar.protojson import (
+from sidecar.config.protojson import (
     BOOL,
     DOUBLE,
     HOOK,

@@ -1,6 +1,6 @@
 """Would Backrest refuse to start because of this cron expression?
 
-This is not the check for schedules that we write: ``cron.normalize`` is stricter, for it also refuses what
+This is not the check for schedules that we write: ``config.cron.normalize`` is stricter, for it also refuses what
 Backrest accepts but takes to mean something else. Here only the parser's own behaviour counts, so that a plan
 made by hand is never called faulty while Backrest accepts it. Bit sets as in the parser; no firing is computed.
 

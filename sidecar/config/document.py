@@ -14,10 +14,10 @@ from typing import Any, NoReturn
 
 import orjson
 
+from sidecar.config.protojson import INT32, as_int
+from sidecar.config.validation import Fault, validate
 from sidecar.errors import SidecarError
 from sidecar.findings import printable
-from sidecar.protojson import INT32, as_int
-from sidecar.validation import Fault, validate
 
 __all__ = ["MAX_BYTES", "ConfigError", "Fault", "dump", "missing", "parse", "validate"]
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sidecar.protojson import HOOK
+from sidecar.config.protojson import HOOK
 
 _OPEN_ACTION_FIELDS = frozenset(
     {"command", "template", "titleTemplate", "title_template", "method", "priority"}

@@ -17,11 +17,11 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sidecar.backrest_cron import cron_problem
+from sidecar.config.backrest_cron import cron_problem
+from sidecar.config.protojson import PLAN, as_int
+from sidecar.config.schema import REPO, TOP
+from sidecar.config.sync_validation import sync_faults
 from sidecar.findings import printable
-from sidecar.peers import sync_faults
-from sidecar.protojson import PLAN, as_int
-from sidecar.protojson_config import REPO, TOP
 
 Document = Mapping[str, Any]
 
@@ -93,7 +93,7 @@ def validate(
     """Return every fault for which Backrest would refuse to start; empty for a good file. Linear time.
 
     Args:
-        data: The document, of the shape that ``backrest_config.parse`` guarantees.
+        data: The document, of the shape that ``config.document.parse`` guarantees.
         now: Unix time; a cron expression must fire within five years from it. Without it, ever firing is enough.
         checked: Remembers which plans are good, for the next call.
         stdin_only: See :func:`plan_problems`.
