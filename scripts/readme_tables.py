@@ -12,7 +12,7 @@ README = Path(__file__).resolve().parent.parent / "README.md"
 sys.path.insert(0, str(README.parent))
 
 from sidecar.flags import BACKUP, DAEMON, FLAGS, Flag  # noqa: E402  # the path comes first
-from sidecar.label_keys import KEYS  # noqa: E402  # the same
+from sidecar.labels.keys import KEYS  # noqa: E402  # the same
 
 
 def labels_table() -> str:

@@ -9,7 +9,7 @@ from typing import Literal
 
 from sidecar.engine_types import Bind
 from sidecar.journal_book import Mode
-from sidecar.labels import LabelPolicy
+from sidecar.labels.policy import LabelPolicy
 from sidecar.model import EngineSnapshot
 from sidecar.paths import DEFAULT_DOCKER_ROOT, join, longest_mount, under
 

@@ -12,9 +12,9 @@ from sidecar import rcb
 from sidecar.backup_sets import BackupSet
 from sidecar.engine_types import RunSpec
 from sidecar.journal_book import Mode
+from sidecar.labels.retention import Keep
 from sidecar.naming import Workload
 from sidecar.quiesce import QuiescePlan, Target
-from sidecar.retention import Keep
 from sidecar.snapshots import Snapshot
 
 

@@ -10,8 +10,8 @@ from sidecar import naming
 from sidecar.backup_sets import Wish
 from sidecar.discovery import asked_by, enabled_volumes, labels_of_volumes
 from sidecar.grouping import Grouping
-from sidecar.label_keys import NO_LABELS
-from sidecar.labels import LabelPolicy, VolumeLabels
+from sidecar.labels.keys import NO_LABELS
+from sidecar.labels.policy import LabelPolicy, VolumeLabels
 from sidecar.model import EngineSnapshot
 from sidecar.naming import Workload
 

@@ -22,7 +22,7 @@ from sidecar import recovery, store_errors, undo
 from sidecar.fingerprint import Fingerprint, Loaded, load
 from sidecar.fs import Fs
 from sidecar.intent import IntentFile
-from sidecar.label_keys import NO_LABELS
+from sidecar.labels.keys import NO_LABELS
 from sidecar.lock import ConfigLock
 from sidecar.recovery import Recovered
 from sidecar.replacement import Replaced, Replacement

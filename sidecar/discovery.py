@@ -10,9 +10,9 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from sidecar.findings import Finding
-from sidecar.label_guess import ENABLE
-from sidecar.label_reader import ours
-from sidecar.labels import LabelPolicy, PlanLabels, VolumeLabels, parse, parse_volume
+from sidecar.labels.guess import ENABLE
+from sidecar.labels.policy import LabelPolicy, PlanLabels, VolumeLabels, parse, parse_volume
+from sidecar.labels.reader import ours
 from sidecar.model import Container, Volume
 from sidecar.naming import Workload
 

@@ -15,7 +15,7 @@ import orjson
 
 from sidecar.engine_errors import EngineError
 from sidecar.engine_types import Attachment, ContainerState, EngineInfo, PathStat, Process
-from sidecar.label_keys import NO_LABELS
+from sidecar.labels.keys import NO_LABELS
 from sidecar.model import Container, Mount, SwarmRole, SwarmService, Volume
 
 Raw = dict[str, Any]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from sidecar.engine_errors import EngineError
-from sidecar.label_guess import is_ours
+from sidecar.labels.guess import is_ours
 from sidecar.model import Container, Mount
 
 _TEMPLATE = "hooks.template"

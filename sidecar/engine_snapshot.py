@@ -25,8 +25,8 @@ from sidecar import engine_decode
 from sidecar.engine_errors import EngineError
 from sidecar.engine_inspect import Inspections
 from sidecar.engine_types import EngineInfo
-from sidecar.label_guess import is_ours
-from sidecar.label_keys import NO_LABELS
+from sidecar.labels.guess import is_ours
+from sidecar.labels.keys import NO_LABELS
 from sidecar.model import SWARM_SERVICE, Container, EngineSnapshot, SwarmService, Volume
 
 _LIST = "/containers/json"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from sidecar.label_keys import NO_LABELS
+from sidecar.labels.keys import NO_LABELS
 from sidecar.model import COMPOSE_PROJECT, COMPOSE_SERVICE, Mount, SwarmRole
 
 

@@ -10,7 +10,8 @@ from sidecar import naming
 from sidecar.config.cron import CronError, normalize, note
 from sidecar.config.plan import Plan
 from sidecar.findings import Finding, printable
-from sidecar.labels import PlanLabels
+from sidecar.labels.policy import PlanLabels
+from sidecar.labels.retention import Keep
 from sidecar.model import Container
 from sidecar.naming import Workload
 from sidecar.own_data import OwnData
@@ -18,7 +19,6 @@ from sidecar.plan_hooks import plan_hooks
 from sidecar.plan_paths import PathDraft
 from sidecar.rendering import RenderedPlan
 from sidecar.repo_choice import RepoChoice, no_repo_finding
-from sidecar.retention import Keep
 from sidecar.settings import Settings
 
 

@@ -7,7 +7,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from sidecar import naming
-from sidecar.label_guess import is_ours
+from sidecar.labels.guess import is_ours
 from sidecar.model import Container, EngineSnapshot
 from sidecar.naming import Workload
 

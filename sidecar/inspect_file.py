@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from sidecar.findings import printable
-from sidecar.keep_spec import COUNTS, WITHINS
-from sidecar.label_guess import is_ours
+from sidecar.labels.guess import is_ours
+from sidecar.labels.keep import COUNTS, WITHINS
 from sidecar.lint_model import LabelAt, Place, Target, unreadable
 from sidecar.model import Container, Mount
 

@@ -1,6 +1,6 @@
 """Lint: what the sidecar would say about labels, said before anything runs. Without an engine.
 
-Reads Compose files and ``docker inspect`` output, checks labels by the very rules of :mod:`sidecar.label_reader`,
+Reads Compose files and ``docker inspect`` output, checks labels by the very rules of :mod:`sidecar.labels.reader`,
 and adds what a file shows and a container does not: places, paths under no volume, plan ids that collide, commands
 that cannot work. Loads neither the models nor the engine client, so that it is fit for a pre-commit hook.
 """
@@ -16,9 +16,9 @@ from pathlib import Path
 from sidecar import naming
 from sidecar.config.cron import note
 from sidecar.findings import Finding, printable
-from sidecar.keep_spec import parse_keep
-from sidecar.label_reader import PlanReading, Reading, ours, read_labels, read_volume_labels
-from sidecar.label_values import LabelPolicy
+from sidecar.labels.keep import parse_keep
+from sidecar.labels.reader import PlanReading, Reading, ours, read_labels, read_volume_labels
+from sidecar.labels.values import LabelPolicy
 from sidecar.lint_model import (
     LabelAt,
     Level,

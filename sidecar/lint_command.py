@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sidecar.exit_codes import ExitCode
-from sidecar.label_values import LabelPolicy
+from sidecar.labels.values import LabelPolicy
 from sidecar.lint import LintOptions, lint_files
 from sidecar.lint_format import Format, format_findings
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from sidecar.findings import Finding, printable
-from sidecar.label_reader import PlanReading
+from sidecar.labels.reader import PlanReading
 from sidecar.lint_model import Level, VolumeSays
 from sidecar.model import Container
 from sidecar.paths import PathRules

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from sidecar.label_keys import NO_LABELS
+from sidecar.labels.keys import NO_LABELS
 
 
 def _no_labels() -> Mapping[str, str]:

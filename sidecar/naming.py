@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple
 
-from sidecar.label_keys import NO_LABELS
+from sidecar.labels.keys import NO_LABELS
 from sidecar.model import (
     COMPOSE_NUMBER,
     COMPOSE_REPLACE,

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sidecar import patterns
 from sidecar.findings import Finding, printable
+from sidecar.labels import patterns
 from sidecar.path_facts import Facts
 from sidecar.paths import View, in_host, join, under
 

@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from sidecar import patterns
 from sidecar.findings import Finding, printable
-from sidecar.labels import PlanLabels, VolumeLabels
+from sidecar.labels import patterns
+from sidecar.labels.policy import PlanLabels, VolumeLabels
 from sidecar.model import Container, Mount, Volume
 from sidecar.own_data import backrest_directories
 from sidecar.path_facts import Facts, no_facts

@@ -12,8 +12,8 @@ from sidecar.backup_sets import Wish
 from sidecar.backup_steps import FindUnseen, Forget, ListSnapshots, RunRcb, Step, WhileDown
 from sidecar.engine_errors import EngineError
 from sidecar.helpers import Ended
+from sidecar.labels.retention import most_generous
 from sidecar.model import Mount
-from sidecar.retention import most_generous
 from sidecar.snapshots import Snapshot
 
 CHILD_PATIENCE = 5.0

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from sidecar.config.plan import Plan
 from sidecar.findings import Finding
-from sidecar.label_keys import NO_LABELS
+from sidecar.labels.keys import NO_LABELS
 from sidecar.path_facts import Facts, no_facts
 from sidecar.paths import View
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sidecar.findings import Finding, printable
-from sidecar.labels import PlanLabels
+from sidecar.labels.policy import PlanLabels
 from sidecar.rendering import ConfigView
 
 

@@ -14,10 +14,10 @@ from sidecar.backup_steps import End, Forget, LeaveOut, ListSnapshots, RunRestic
 from sidecar.engine_errors import EngineError
 from sidecar.engine_types import RunSpec
 from sidecar.helpers import Ended
+from sidecar.labels.retention import Keep
 from sidecar.naming import Workload
 from sidecar.quiesce import Target
 from sidecar.quiescer import QuiesceError
-from sidecar.retention import Keep
 from sidecar.snapshots import Snapshot
 
 _SAVED = re.compile(r"^snapshot ([0-9a-f]{8,64}) saved")

@@ -18,21 +18,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from sidecar import patterns
 from sidecar.findings import Finding, printable
+from sidecar.labels import patterns
 from sidecar.model import Container, Mount
 from sidecar.paths import PathRules, longest_mount, under
 from sidecar.special_paths import why_no_data
 
 if TYPE_CHECKING:  # lint selects by the same rules, without the time that the models take to load
-    from sidecar.labels import VolumeLabels
+    from sidecar.labels.policy import VolumeLabels
 
 INCLUDE, EXCLUDE = "backrest.paths.include", "backrest.paths.exclude"
 _WITH_DATA = frozenset({"bind", "volume", "cluster"})
 
 
 class PathLabels(Protocol):
-    """The labels of one plan that concern paths; ``labels.PlanLabels`` satisfies it."""
+    """The labels of one plan that concern paths; ``labels.policy.PlanLabels`` satisfies it."""
 
     @property
     def name(self) -> str:

@@ -16,8 +16,8 @@ from sidecar.config.cron import CronError, normalize
 from sidecar.errors import SidecarError
 from sidecar.findings import printable
 from sidecar.flags import Flag, flags_for
-from sidecar.labels import LabelPolicy
-from sidecar.retention import Keep
+from sidecar.labels.policy import LabelPolicy
+from sidecar.labels.retention import Keep
 
 
 class SettingsError(SidecarError, ValueError):

@@ -12,8 +12,8 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from sidecar.findings import Finding, printable
-from sidecar.label_guess import ENABLE, is_ours, meant_key
-from sidecar.label_keys import classify
+from sidecar.labels.guess import ENABLE, is_ours, meant_key
+from sidecar.labels.keys import classify
 from sidecar.model import Container
 from sidecar.rendering import Owners
 

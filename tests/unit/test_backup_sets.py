@@ -11,7 +11,7 @@ import pytest
 from sidecar.backup_sets import BackupSet, BackupSets, SetRules, build, directory
 from sidecar.backup_wishes import gather
 from sidecar.engine_types import Bind
-from sidecar.labels import LabelPolicy
+from sidecar.labels.policy import LabelPolicy
 from sidecar.model import Container, EngineSnapshot, Mount, Volume
 from sidecar.naming import Workload
 from sidecar.quiesce import Target

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sidecar.label_guess import is_ours, nearest_key, unknown_reason
-from sidecar.labels import parse, parse_volume
+from sidecar.labels.guess import is_ours, nearest_key, unknown_reason
+from sidecar.labels.policy import parse, parse_volume
 
 ENABLE = "backrest.enable"
 MISTYPED = [

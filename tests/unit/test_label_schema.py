@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from sidecar.label_keys import KEYS, VOLUME_KEYS
-from sidecar.label_schema import dump, label_schema
-from sidecar.labels import parse, parse_volume
+from sidecar.labels.keys import KEYS, VOLUME_KEYS
+from sidecar.labels.policy import parse, parse_volume
+from sidecar.labels.schema import dump, label_schema
 
 COMMITTED = Path(__file__).parents[2] / "testdata" / "labels.schema.json"
 CONTAINER = Draft202012Validator(label_schema())
@@ -21,7 +21,7 @@ VOLUME = Draft202012Validator(label_schema()["$defs"]["volumeLabels"])
 
 def test_the_committed_copy_is_current() -> None:
     assert COMMITTED.read_text() == dump(), (
-        "write it anew: python -m sidecar.label_schema > testdata/labels.schema.json"
+        "write it anew: python -m sidecar.labels.schema > testdata/labels.schema.json"
     )
     Draft202012Validator.check_schema(json.loads(COMMITTED.read_text()))
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from sidecar.labels import (
+from sidecar.labels.policy import (
     KEYS,
     ContainerLabels,
     LabelPolicy,
@@ -17,7 +17,7 @@ from sidecar.labels import (
     parse_volume,
     split_csv,
 )
-from sidecar.retention import Keep
+from sidecar.labels.retention import Keep
 
 ON = {"backrest.enable": "true"}
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidecar.cli import run
-from sidecar.label_values import LabelPolicy
+from sidecar.labels.values import LabelPolicy
 from sidecar.lint import LintOptions, lint_files
 from sidecar.lint_command import run_lint
 from sidecar.lint_format import format_findings

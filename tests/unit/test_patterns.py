@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar import patterns
+from sidecar.labels import patterns
 
 RESTIC = shutil.which("restic")
 

@@ -12,7 +12,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from sidecar.hooks import label_hooks
-from sidecar.labels import parse
+from sidecar.labels.policy import parse
 from tests.unit.test_readme import blocks
 
 DOCKER = """#!/bin/sh

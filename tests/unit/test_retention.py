@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from sidecar.keep_spec import COUNTS, WITHINS
-from sidecar.retention import Keep, most_generous
+from sidecar.labels.keep import COUNTS, WITHINS
+from sidecar.labels.retention import Keep, most_generous
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sidecar import engine_decode, patterns
-from sidecar.labels import PlanLabels, VolumeLabels
+from sidecar import engine_decode
+from sidecar.labels import patterns
+from sidecar.labels.policy import PlanLabels, VolumeLabels
 from sidecar.model import Container, Mount, Volume
 from sidecar.path_facts import PathFact
 from sidecar.paths import PathRules, in_host, under

@@ -12,7 +12,7 @@ import re
 from functools import lru_cache
 
 from sidecar.findings import printable
-from sidecar.label_keys import (
+from sidecar.labels.keys import (
     KEYS,
     NO_NAMES,
     PLAN_NAME,

@@ -1,7 +1,7 @@
 """``backrest.*`` labels as frozen models: what one container or volume asks for.
 
-The rules are in :mod:`sidecar.label_reader`, the table of keys in :mod:`sidecar.label_keys`, the values in
-:mod:`sidecar.label_values`.
+The rules are in :mod:`sidecar.labels.reader`, the table of keys in :mod:`sidecar.labels.keys`, the values in
+:mod:`sidecar.labels.values`.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from pydantic import BaseModel, ConfigDict
 
 from sidecar.findings import Finding
-from sidecar.label_guess import ENABLE
-from sidecar.label_keys import KEYS, NO_LABELS, VOLUME_KEYS, parse_bool, split_csv
-from sidecar.label_reader import PlanReading, ours, read_labels, read_volume_labels
-from sidecar.label_values import LabelPolicy
-from sidecar.retention import Keep
+from sidecar.labels.guess import ENABLE
+from sidecar.labels.keys import KEYS, NO_LABELS, VOLUME_KEYS, parse_bool, split_csv
+from sidecar.labels.reader import PlanReading, ours, read_labels, read_volume_labels
+from sidecar.labels.retention import Keep
+from sidecar.labels.values import LabelPolicy
 
 __all__ = [
     "KEYS",
@@ -46,7 +46,7 @@ class PlanLabels(BaseModel):
         start_commands: Commands before the backup, in label order.
         end_commands: Commands after it, in label order.
         template: The stop/start template is asked for, and no command label stands in its way.
-        on_error: ``hooks.on-error``: one of ``label_keys.ON_ERROR_WORDS``; None for the default.
+        on_error: ``hooks.on-error``: one of ``labels.keys.ON_ERROR_WORDS``; None for the default.
         sources: Field → full key of the label it came from.
     """
 

@@ -1,6 +1,6 @@
 """The walk over one container's labels: which plans they ask for, and every finding on the way.
 
-Gives plain values; :mod:`sidecar.labels` makes the frozen models of them. Kept apart so that ``lint`` reads labels
+Gives plain values; ``policy.py`` makes the frozen models of them. Kept apart so that ``lint`` reads labels
 by the same rules without the time that the models take to load.
 """
 
@@ -11,9 +11,9 @@ from dataclasses import replace
 from typing import Any
 
 from sidecar.findings import Finding, printable
-from sidecar.label_guess import is_ours, nearest_key, unknown_reason
-from sidecar.label_keys import NO_LABELS, VOLUME_KEYS, classify, parse_bool
-from sidecar.label_values import LabelPolicy, WrongValueError, read_value
+from sidecar.labels.guess import is_ours, nearest_key, unknown_reason
+from sidecar.labels.keys import NO_LABELS, VOLUME_KEYS, classify, parse_bool
+from sidecar.labels.values import LabelPolicy, WrongValueError, read_value
 
 MAX_UNKNOWN = 20
 """Unknown labels of one container that are reported one by one; the rest is counted."""

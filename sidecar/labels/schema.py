@@ -10,8 +10,8 @@ import json
 import sys
 from typing import Any
 
-from sidecar.keep_spec import ALL, COUNTS, NONE, WITHINS
-from sidecar.label_keys import (
+from sidecar.labels.keep import ALL, COUNTS, NONE, WITHINS
+from sidecar.labels.keys import (
     FALSE_WORDS,
     KEYS,
     NO_TEMPLATE,

@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 from sidecar.config.cron import CronError, normalize
 from sidecar.findings import printable
-from sidecar.keep_spec import parse_keep
-from sidecar.label_keys import (
+from sidecar.labels.keep import parse_keep
+from sidecar.labels.keys import (
     FALSE_WORDS,
     NO_TEMPLATE,
     ON_ERROR_WORDS,
@@ -22,7 +22,7 @@ from sidecar.label_keys import (
     parse_bool,
     split_csv,
 )
-from sidecar.patterns import why_invalid
+from sidecar.labels.patterns import why_invalid
 
 MAX_PATH = 4096
 """Bytes; Linux opens no longer path, so a backup of one would fail."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from sidecar.keep_spec import ALL, COUNTS, NONE, WITHINS, parse_keep
+from sidecar.labels.keep import ALL, COUNTS, NONE, WITHINS, parse_keep
 
 _RESTIC_WITHIN = {
     "within": "--keep-within",
@@ -59,7 +59,7 @@ class Keep(BaseModel):
         """Return what ``spec`` says.
 
         Raises:
-            ValueError: With the reason, see :func:`sidecar.keep_spec.parse_keep`.
+            ValueError: With the reason, see :func:`sidecar.labels.keep.parse_keep`.
         """
         return _parse(spec)
 
