@@ -1,4 +1,4 @@
-"""Records what a real engine answers, for ``sidecar/engine_replay.py``.
+"""Records what a real engine answers, for ``sidecar/engine/recorded.py``.
 
 Run as root: ``python -m scripts.record_engine``. It starts an engine of its own, makes the Compose stacks of
 testdata/engine/stacks on it and a few containers without Compose, and writes the engine's answers to

@@ -17,7 +17,7 @@ from sidecar.backrest_api import BackrestApi, Rejected
 from sidecar.backrest_link import BackrestLink
 from sidecar.config_file import ConfigFile, Written
 from sidecar.duration import doubling
-from sidecar.engine_errors import EngineError
+from sidecar.engine.errors import EngineError
 from sidecar.errors import SidecarError, told
 from sidecar.log import get_logger
 from sidecar.merge_result import Merge

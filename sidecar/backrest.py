@@ -13,8 +13,8 @@ from typing import Literal, Protocol
 from sidecar.backrest_idle import IdleLook, IdleState, IdleWatch, idle_report, zones_of
 from sidecar.backrest_log import ConfigFault, config_error_in_log, cut_off_in_log, fatal_in_log
 from sidecar.backrest_queue import Operation
-from sidecar.engine_types import ContainerState, Process
-from sidecar.model import Container
+from sidecar.engine.model import Container
+from sidecar.engine.types import ContainerState, Process
 from sidecar.protected import choose_backrest, is_by_id
 
 __all__ = [
@@ -46,7 +46,7 @@ Whereabouts = Literal["missing", "created", "running", "restarting", "crash-loop
 
 
 class BackrestEngine(Protocol):
-    """The part of the engine that concerns Backrest's container; ``engine.Engine`` satisfies it."""
+    """The part of the engine that concerns Backrest's container; ``engine.client.Engine`` satisfies it."""
 
     def find(self, name: str, /) -> ContainerState | None:
         """Return the container of that name or id (or a unique start of one), or None."""

@@ -15,7 +15,7 @@ from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from sidecar.backrest_queue import LOOKS_APART, Operation, Wait, waits_for
-from sidecar.engine_types import ContainerState, Process
+from sidecar.engine.types import ContainerState, Process
 from sidecar.findings import printable
 
 BLIND = 30.0

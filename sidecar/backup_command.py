@@ -14,7 +14,7 @@ from sidecar.announce import Announcer
 from sidecar.backup_options import BackupOptions, parse_mount
 from sidecar.child import ChildSpec, Context
 from sidecar.config_file import ConfigFile
-from sidecar.engine import Engine
+from sidecar.engine.client import Engine
 from sidecar.errors import SidecarError, told
 from sidecar.exit_codes import ExitCode
 from sidecar.left_down import work_off

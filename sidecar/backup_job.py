@@ -9,10 +9,10 @@ from sidecar import rcb, snapshots
 from sidecar.backup_options import BackupOptions
 from sidecar.backup_steps import Forget
 from sidecar.backup_wishes import Wishes
-from sidecar.engine_types import RunSpec
+from sidecar.engine.model import EngineSnapshot
+from sidecar.engine.types import RunSpec
 from sidecar.helpers import Ended, Helpers
 from sidecar.log import Log
-from sidecar.model import EngineSnapshot
 from sidecar.quiesce import QuiescePlan
 from sidecar.quiescer import Quiescer
 from sidecar.snapshots import Snapshot

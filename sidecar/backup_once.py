@@ -18,8 +18,9 @@ from sidecar.backup_options import BackupOptions, volatile
 from sidecar.backup_steps import LeaveOut, Step
 from sidecar.backup_summary import Outcome, Summary, refused_words, sum_up
 from sidecar.backup_wishes import Wishes
-from sidecar.engine_errors import EngineError
-from sidecar.engine_types import ContainerState, EngineInfo
+from sidecar.engine.errors import EngineError
+from sidecar.engine.model import EngineSnapshot
+from sidecar.engine.types import ContainerState, EngineInfo
 from sidecar.env_file import EnvFileError
 from sidecar.exit_codes import ExitCode
 from sidecar.helper_end import RUN_LABEL, end_all
@@ -27,7 +28,6 @@ from sidecar.helpers import Helpers, InterruptedRunError
 from sidecar.journal import Journal, RunInProgressError, RunLock
 from sidecar.journal_book import Book, JournalError
 from sidecar.log import mask, set_secrets
-from sidecar.model import EngineSnapshot
 from sidecar.protected import protected
 from sidecar.quiesce import QuiescePlan, Selector, candidates, plan
 from sidecar.quiescer import BEAT, QuiesceError

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from sidecar.engine_types import Bind
+from sidecar.engine.model import EngineSnapshot
+from sidecar.engine.types import Bind
 from sidecar.journal_book import Mode
 from sidecar.labels.policy import LabelPolicy
-from sidecar.model import EngineSnapshot
 from sidecar.paths import DEFAULT_DOCKER_ROOT, join, longest_mount, under
 
 

@@ -14,11 +14,11 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sidecar.engine_types import Bind
+from sidecar.engine.model import COMPOSE_NUMBER, Container, Mount
+from sidecar.engine.types import Bind
 from sidecar.labels.patterns import below, clean, escape, split_negation
 from sidecar.labels.policy import PlanLabels, VolumeLabels
 from sidecar.labels.retention import Keep
-from sidecar.model import COMPOSE_NUMBER, Container, Mount
 from sidecar.naming import Workload
 from sidecar.paths import PathRules, join, under
 from sidecar.selection import Exclude, SelectionRules, inside_mount, select

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from sidecar import rcb
 from sidecar.backup_sets import BackupSet
-from sidecar.engine_types import RunSpec
+from sidecar.engine.types import RunSpec
 from sidecar.journal_book import Mode
 from sidecar.labels.retention import Keep
 from sidecar.naming import Workload

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from sidecar import naming
 from sidecar.backup_sets import Wish
 from sidecar.discovery import asked_by, enabled_volumes, labels_of_volumes
+from sidecar.engine.model import EngineSnapshot
 from sidecar.grouping import Grouping
 from sidecar.labels.keys import NO_LABELS
 from sidecar.labels.policy import LabelPolicy, VolumeLabels
-from sidecar.model import EngineSnapshot
 from sidecar.naming import Workload
 
 

@@ -18,9 +18,9 @@ from sidecar.compose_check import consistency_problems
 from sidecar.compose_load import Loader, Scope, absolute_path, shown
 from sidecar.compose_service import Service, read_labels, read_service
 from sidecar.compose_variables import InterpolationError, interpolate
+from sidecar.engine.model import COMPOSE_PROJECT, COMPOSE_SERVICE, Container, Mount
 from sidecar.findings import printable
 from sidecar.lint_model import LabelAt, Level, LintFinding, Place, Target
-from sidecar.model import COMPOSE_PROJECT, COMPOSE_SERVICE, Container, Mount
 from sidecar.yaml_node import Node, Tree
 
 if TYPE_CHECKING:

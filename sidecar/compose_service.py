@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from sidecar.compose_volume import VolumeError, absolute, clean, parse_volume
+from sidecar.engine.model import Mount
 from sidecar.lint_model import LabelAt, Place
-from sidecar.model import Mount
 from sidecar.yaml_node import Node
 
 

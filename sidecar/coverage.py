@@ -13,14 +13,14 @@ from dataclasses import asdict, dataclass, field
 
 import orjson
 
-from sidecar.engine import Engine
-from sidecar.engine_types import SwarmNode, SwarmTask
+from sidecar.engine.client import Engine
+from sidecar.engine.model import SwarmService
+from sidecar.engine.types import SwarmNode, SwarmTask
 from sidecar.errors import SidecarError
 from sidecar.exit_codes import ExitCode
 from sidecar.explain import look
 from sidecar.explain_model import Explanation
 from sidecar.findings import printable
-from sidecar.model import SwarmService
 from sidecar.naming import workload_of_service
 from sidecar.protected import choose_backrest
 from sidecar.settings import Settings

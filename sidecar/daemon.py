@@ -13,9 +13,9 @@ from pathlib import Path
 from sidecar.announce import Announcer
 from sidecar.child import ChildSpec, Context
 from sidecar.config_file import ConfigFile, Latest
-from sidecar.engine import Engine
-from sidecar.engine_errors import EngineError
-from sidecar.engine_source import open_engine
+from sidecar.engine.client import Engine
+from sidecar.engine.errors import EngineError
+from sidecar.engine.source import open_engine
 from sidecar.errors import SidecarError, told
 from sidecar.exit_codes import ExitCode
 from sidecar.left_down import BackrestLook, directory_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from sidecar.model import COMPOSE_DEPENDS_ON, Container
+from sidecar.engine.model import COMPOSE_DEPENDS_ON, Container
 
 
 def network_hosts(containers: Iterable[Container]) -> dict[str, str]:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from sidecar.engine.model import EngineSnapshot
 from sidecar.findings import Finding
-from sidecar.model import EngineSnapshot
 from sidecar.paths import View, view_of
 from sidecar.plans import Memo, render
 from sidecar.protected import choose_backrest, find_backrest

@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
+from sidecar.engine.model import Container, Volume
 from sidecar.findings import Finding
 from sidecar.labels.guess import ENABLE
 from sidecar.labels.policy import LabelPolicy, PlanLabels, VolumeLabels, parse, parse_volume
 from sidecar.labels.reader import ours
-from sidecar.model import Container, Volume
 from sidecar.naming import Workload
 
 

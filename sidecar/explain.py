@@ -13,14 +13,14 @@ import orjson
 from sidecar.backrest_idle import zones_of
 from sidecar.boot import read_boot
 from sidecar.config_file import ConfigFile
-from sidecar.engine import Engine
-from sidecar.engine_source import Source, open_engine
+from sidecar.engine.client import Engine
+from sidecar.engine.model import EngineSnapshot
+from sidecar.engine.source import Source, open_engine
 from sidecar.errors import SidecarError
 from sidecar.exit_codes import ExitCode
 from sidecar.explain_model import Clock, Explanation, explain_all
 from sidecar.findings import Finding, printable
 from sidecar.messages import PlansRendered
-from sidecar.model import EngineSnapshot
 from sidecar.naming import without_temporary
 from sidecar.observe import Observer
 from sidecar.plans import path_context

@@ -9,9 +9,9 @@ from typing import Any
 
 from sidecar import naming
 from sidecar.config.cron import CronError, next_runs
+from sidecar.engine.model import Container, EngineSnapshot, Mount
 from sidecar.findings import Finding, printable
 from sidecar.merge_result import Merge
-from sidecar.model import Container, EngineSnapshot, Mount
 from sidecar.paths import host_path, in_view, under
 from sidecar.plan_paths import PathContext
 from sidecar.rendering import RenderedPlan, Rendering

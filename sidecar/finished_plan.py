@@ -9,10 +9,10 @@ from typing import Any
 from sidecar import naming
 from sidecar.config.cron import CronError, normalize, note
 from sidecar.config.plan import Plan
+from sidecar.engine.model import Container
 from sidecar.findings import Finding, printable
 from sidecar.labels.policy import PlanLabels
 from sidecar.labels.retention import Keep
-from sidecar.model import Container
 from sidecar.naming import Workload
 from sidecar.own_data import OwnData
 from sidecar.plan_hooks import plan_hooks

@@ -7,8 +7,8 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from sidecar import naming
+from sidecar.engine.model import Container, EngineSnapshot
 from sidecar.labels.guess import is_ours
-from sidecar.model import Container, EngineSnapshot
 from sidecar.naming import Workload
 
 

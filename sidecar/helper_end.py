@@ -6,9 +6,9 @@ import contextlib
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from sidecar.engine_errors import EngineError
-from sidecar.engine_types import ContainerState
-from sidecar.model import EngineSnapshot
+from sidecar.engine.errors import EngineError
+from sidecar.engine.model import EngineSnapshot
+from sidecar.engine.types import ContainerState
 
 RUN_LABEL = "backrest-sidecar.run"
 """Label of every container that a run starts, with the run's id."""

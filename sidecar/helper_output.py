@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
-from sidecar.engine_errors import EngineError
+from sidecar.engine.errors import EngineError
 
 TRIES = 5
 

@@ -14,8 +14,8 @@ from functools import partial
 from typing import Protocol, TypeVar
 
 from sidecar import helper_end, helper_output
-from sidecar.engine_errors import EngineError
-from sidecar.engine_types import RunSpec
+from sidecar.engine.errors import EngineError
+from sidecar.engine.types import RunSpec
 from sidecar.helper_end import RUN_LABEL, end_all
 from sidecar.helper_output import Follower
 from sidecar.journal_book import JournalError

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from sidecar.config.plan import SNAPSHOT_END, SNAPSHOT_ERROR, SNAPSHOT_START, Hook
-from sidecar.model import COMPOSE_PROJECT, COMPOSE_SERVICE, SWARM_SERVICE
+from sidecar.engine.model import COMPOSE_PROJECT, COMPOSE_SERVICE, SWARM_SERVICE
 
 STOP_MARKER = ": backrest-sidecar v1 stop"
 START_MARKER = ": backrest-sidecar v1 start"

@@ -10,11 +10,11 @@ import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from sidecar.engine.model import Container, Mount
 from sidecar.findings import printable
 from sidecar.labels.guess import is_ours
 from sidecar.labels.keep import COUNTS, WITHINS
 from sidecar.lint_model import LabelAt, Place, Target, unreadable
-from sidecar.model import Container, Mount
 
 _BLANK = re.compile(r"[\s,]*")
 _PAIR = re.compile(rf",(?!(?:{'|'.join((*COUNTS, *WITHINS))})=)(?=[A-Za-z0-9][A-Za-z0-9._/-]*=)")

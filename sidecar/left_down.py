@@ -15,10 +15,10 @@ from pathlib import Path
 from sidecar.backrest import locate
 from sidecar.backrest_api import BackrestApi, BackrestApiError
 from sidecar.config_file import ConfigFile
-from sidecar.engine import Engine
+from sidecar.engine.client import Engine
+from sidecar.engine.model import Container
 from sidecar.log import get_logger
 from sidecar.marker_watch import Doing, MarkerWatch, backrest_doing
-from sidecar.model import Container
 from sidecar.settings import Settings
 from sidecar.state_store import StateError
 

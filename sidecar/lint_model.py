@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from sidecar.model import Container
+from sidecar.engine.model import Container
 
 Level = Literal["error", "warning", "note"]
 """An error or a warning makes lint exit 3; a note is only said."""

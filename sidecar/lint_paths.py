@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from sidecar.engine.model import Container
 from sidecar.findings import Finding, printable
 from sidecar.labels.reader import PlanReading
 from sidecar.lint_model import Level, VolumeSays
-from sidecar.model import Container
 from sidecar.paths import PathRules
 from sidecar.selection import EXCLUDE, INCLUDE, Selection, SelectionRules, select
 

@@ -17,10 +17,10 @@ from typing import Literal, Protocol
 from sidecar.backrest import BackrestEngine, locate
 from sidecar.backrest_idle import idle_report
 from sidecar.duration import doubling
-from sidecar.engine_errors import EngineError
+from sidecar.engine.errors import EngineError
+from sidecar.engine.model import Container, SwarmService
 from sidecar.hooks import SERVICE_PREFIX
 from sidecar.log import Log
-from sidecar.model import Container, SwarmService
 
 Doing = Literal["idle", "gone", "busy"]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sidecar.model import EngineSnapshot
+from sidecar.engine.model import EngineSnapshot
 from sidecar.rendering import Basis, Rendering
 
 

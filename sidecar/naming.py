@@ -12,8 +12,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple
 
-from sidecar.labels.keys import NO_LABELS
-from sidecar.model import (
+from sidecar.engine.model import (
     COMPOSE_NUMBER,
     COMPOSE_REPLACE,
     SWARM_STACK,
@@ -21,6 +20,7 @@ from sidecar.model import (
     EngineSnapshot,
     SwarmService,
 )
+from sidecar.labels.keys import NO_LABELS
 
 _TEMPORARY_NAME = re.compile(r"^[0-9a-f]{12}_(?=.)")
 _SWARM_TASK_NAME = "com.docker.swarm.task.name"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from sidecar.desired import Desired, path_view
-from sidecar.model import EngineSnapshot
+from sidecar.engine.model import EngineSnapshot
 from sidecar.path_probe import Engine, PathProbe
 from sidecar.paths import View
 from sidecar.rendering import Basis, ConfigView, Owners, Rendering

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 
 from sidecar.announce import Announcer
 from sidecar.config_file import ConfigFile
-from sidecar.engine import Engine
-from sidecar.engine_source import Source, open_engine
+from sidecar.engine.client import Engine
+from sidecar.engine.source import Source, open_engine
 from sidecar.errors import SidecarError, told
 from sidecar.exit_codes import ExitCode
 from sidecar.left_down import WorkedOff, work_off

@@ -10,7 +10,7 @@ import posixpath
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from sidecar.model import Mount, Volume
+from sidecar.engine.model import Mount, Volume
 
 DEFAULT_DOCKER_ROOT = "/var/lib/docker"
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from sidecar import hooks, naming
 from sidecar.config.plan import Hook
+from sidecar.engine.model import COMPOSE_PROJECT, COMPOSE_SERVICE, Container, EngineSnapshot
 from sidecar.findings import Finding
 from sidecar.labels.policy import PlanLabels
-from sidecar.model import COMPOSE_PROJECT, COMPOSE_SERVICE, Container, EngineSnapshot
 
 REMOVED = "the engine removes it and its anonymous volumes when it stops (--rm)"
 

@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from sidecar.engine.model import Container, Mount, Volume
 from sidecar.findings import Finding, printable
 from sidecar.labels import patterns
 from sidecar.labels.policy import PlanLabels, VolumeLabels
-from sidecar.model import Container, Mount, Volume
 from sidecar.own_data import backrest_directories
 from sidecar.path_facts import Facts, no_facts
 from sidecar.paths import (

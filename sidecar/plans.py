@@ -13,10 +13,10 @@ from dataclasses import dataclass, field, replace
 from sidecar import naming
 from sidecar.assignment import assign, inherited_plan
 from sidecar.discovery import asked_by, enabled_volumes, labels_of_volumes
+from sidecar.engine.model import Container, EngineSnapshot, Volume
 from sidecar.findings import Finding
 from sidecar.finished_plan import Draft, Finished, finish_plan
 from sidecar.grouping import Grouping
-from sidecar.model import Container, EngineSnapshot, Volume
 from sidecar.naming import Workload
 from sidecar.own_data import leave_out_own, signs
 from sidecar.path_facts import NO_FACTS, Facts

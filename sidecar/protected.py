@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from sidecar.engine.model import COMPOSE_SERVICE, SWARM_SERVICE, Container, EngineSnapshot
 from sidecar.findings import printable
-from sidecar.model import COMPOSE_SERVICE, SWARM_SERVICE, Container, EngineSnapshot
 
 VERSION_LABEL = "org.opencontainers.image.version"
 """Label of Backrest's image."""

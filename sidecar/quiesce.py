@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from sidecar.dependencies import needs, network_hosts
-from sidecar.engine_types import ContainerState
+from sidecar.engine.model import COMPOSE_NUMBER, Container, EngineSnapshot, SwarmService
+from sidecar.engine.types import ContainerState
 from sidecar.journal_book import Entry, Mode
-from sidecar.model import COMPOSE_NUMBER, Container, EngineSnapshot, SwarmService
 from sidecar.plan_hooks import against_scaling
 
 ENGINE_GRACE = 10.0

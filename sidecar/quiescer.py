@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
-from sidecar.engine_errors import EngineError
-from sidecar.engine_types import ContainerState
+from sidecar.engine.errors import EngineError
+from sidecar.engine.model import EngineSnapshot
+from sidecar.engine.types import ContainerState
 from sidecar.journal_book import OWED, Entry, JournalError, State
 from sidecar.log import Log
-from sidecar.model import EngineSnapshot
 from sidecar.switch import Switch, heir_of
 from sidecar.switch_result import Fate, Result
 

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sidecar.backup_options import BackupOptions, docker_root, on_host
-from sidecar.engine_types import Bind, RunSpec
-from sidecar.model import COMPOSE_ONEOFF, COMPOSE_PROJECT, Container, EngineSnapshot, Mount
+from sidecar.engine.model import COMPOSE_ONEOFF, COMPOSE_PROJECT, Container, EngineSnapshot, Mount
+from sidecar.engine.types import Bind, RunSpec
 from sidecar.naming import Workload
 from sidecar.paths import PathRules
 from sidecar.quiesce import Target

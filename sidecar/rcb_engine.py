@@ -10,10 +10,10 @@ from sidecar import rcb, snapshots
 from sidecar.backup_job import Job, ResticError
 from sidecar.backup_sets import Wish
 from sidecar.backup_steps import FindUnseen, Forget, ListSnapshots, RunRcb, Step, WhileDown
-from sidecar.engine_errors import EngineError
+from sidecar.engine.errors import EngineError
+from sidecar.engine.model import Mount
 from sidecar.helpers import Ended
 from sidecar.labels.retention import most_generous
-from sidecar.model import Mount
 from sidecar.snapshots import Snapshot
 
 CHILD_PATIENCE = 5.0

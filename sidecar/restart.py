@@ -16,11 +16,11 @@ from typing import Any
 from sidecar.backrest import BackrestEngine, IdleWatch, Located, locate
 from sidecar.backrest_link import BackrestLink
 from sidecar.config_file import ConfigFile, Written
-from sidecar.engine_errors import EngineError
-from sidecar.engine_types import ContainerState
+from sidecar.engine.errors import EngineError
+from sidecar.engine.model import Container
+from sidecar.engine.types import ContainerState
 from sidecar.failures import Busy
 from sidecar.log import get_logger
-from sidecar.model import Container
 from sidecar.protected import VERSION_LABEL
 from sidecar.restart_cycle import RestartCycle, Restarted, Waits, unix_time
 from sidecar.restart_queue import UNTOLD, Queue, logged_operations, stopped_by_hooks

@@ -26,8 +26,8 @@ from sidecar.backrest_link import BackrestLink
 from sidecar.backrest_log import ConfigFault
 from sidecar.backrest_starved import starved_plans
 from sidecar.config_file import ConfigFile, Written
-from sidecar.engine_errors import EngineError
-from sidecar.engine_types import ContainerState
+from sidecar.engine.errors import EngineError
+from sidecar.engine.types import ContainerState
 from sidecar.lock import LockError, LockTimeout
 from sidecar.log import get_logger
 from sidecar.restart_queue import UNTOLD, Queue, logged_operations

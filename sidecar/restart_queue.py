@@ -11,7 +11,7 @@ from typing import Any
 from sidecar.backrest import BackrestEngine
 from sidecar.backrest_queue import Operation
 from sidecar.backrest_tasks import LINES, tasks_in_log
-from sidecar.engine_errors import EngineError
+from sidecar.engine.errors import EngineError
 from sidecar.make_up import at_risk
 from sidecar.state import MakeUp
 

@@ -11,8 +11,8 @@ from sidecar import backup_sets, naming
 from sidecar.backup_job import PARTIAL, Job, why
 from sidecar.backup_sets import BackupSet, BackupSets, SetRules
 from sidecar.backup_steps import End, Forget, LeaveOut, ListSnapshots, RunRestic, Step, Tell, WhileDown
-from sidecar.engine_errors import EngineError
-from sidecar.engine_types import RunSpec
+from sidecar.engine.errors import EngineError
+from sidecar.engine.types import RunSpec
 from sidecar.helpers import Ended
 from sidecar.labels.retention import Keep
 from sidecar.naming import Workload

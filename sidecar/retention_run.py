@@ -6,7 +6,7 @@ import re
 
 from sidecar.backup_job import Job, why
 from sidecar.backup_steps import Forget
-from sidecar.engine_errors import EngineError
+from sidecar.engine.errors import EngineError
 
 _REMOVED = re.compile(r"^remove (\d+) snapshots?\b")
 

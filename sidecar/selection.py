@@ -18,9 +18,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from sidecar.engine.model import Container, Mount
 from sidecar.findings import Finding, printable
 from sidecar.labels import patterns
-from sidecar.model import Container, Mount
 from sidecar.paths import PathRules, longest_mount, under
 from sidecar.special_paths import why_no_data
 

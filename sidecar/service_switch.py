@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from sidecar.engine_errors import EngineError
-from sidecar.engine_types import SwarmTask
+from sidecar.engine.errors import EngineError
+from sidecar.engine.model import EngineSnapshot, SwarmService
+from sidecar.engine.types import SwarmTask
 from sidecar.journal_book import Entry, State
-from sidecar.model import EngineSnapshot, SwarmService
 from sidecar.switch_result import Fate, Result
 
 POLL = 0.2

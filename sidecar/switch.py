@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Protocol
 
-from sidecar.engine_errors import EngineError
-from sidecar.engine_types import ContainerState
+from sidecar.engine.errors import EngineError
+from sidecar.engine.model import COMPOSE_NUMBER, Container, EngineSnapshot
+from sidecar.engine.types import ContainerState
 from sidecar.journal_book import Entry, Mode, State
-from sidecar.model import COMPOSE_NUMBER, Container, EngineSnapshot
 from sidecar.service_switch import ServiceSwitch, Swarm
 from sidecar.switch_result import Fate, Result
 

@@ -11,10 +11,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
+from sidecar.engine.model import Container
 from sidecar.findings import Finding, printable
 from sidecar.labels.guess import ENABLE, is_ours, meant_key
 from sidecar.labels.keys import classify
-from sidecar.model import Container
 from sidecar.rendering import Owners
 
 There = Callable[[str], Sequence[Container]]

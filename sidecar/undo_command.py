@@ -14,7 +14,7 @@ from sidecar.backrest_copies import Copies
 from sidecar.config import document
 from sidecar.config.protojson import MAX_INT32, as_int
 from sidecar.config_file import ConfigFile, Written
-from sidecar.engine import Engine
+from sidecar.engine.client import Engine
 from sidecar.errors import SidecarError, told
 from sidecar.exit_codes import ExitCode
 from sidecar.log import get_logger

@@ -13,10 +13,10 @@ from sidecar.backrest_api import BackrestApi
 from sidecar.backrest_link import BackrestLink
 from sidecar.boot import read_boot
 from sidecar.config_file import ConfigFile, Latest
-from sidecar.engine import Engine
-from sidecar.engine_source import Source
+from sidecar.engine.client import Engine
+from sidecar.engine.model import Container
+from sidecar.engine.source import Source
 from sidecar.messages import Report
-from sidecar.model import Container
 from sidecar.restart import Restarter
 from sidecar.settings import Settings
 from sidecar.status import StatusBoard

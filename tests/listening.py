@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from sidecar.child import Context
-from sidecar.engine import Engine
+from sidecar.engine.client import Engine
 from sidecar.mailbox import Mailbox
 from sidecar.messages import RendererInbox
 from sidecar.supervision_messages import Stop

@@ -21,8 +21,8 @@ from typing import Final, Protocol
 
 from sidecar.child import Context
 from sidecar.duration import doubling
-from sidecar.engine_errors import EngineError
-from sidecar.engine_types import Event
+from sidecar.engine.errors import EngineError
+from sidecar.engine.types import Event
 from sidecar.log import get_logger
 from sidecar.mailbox import Mailbox
 from sidecar.messages import EngineChanged, RendererInbox, VolumesChanged
@@ -44,7 +44,7 @@ log = get_logger(__name__)
 
 
 class Window(Protocol):
-    """One subscription; see ``engine_events.EventWindow``."""
+    """One subscription; see ``engine.events.EventWindow``."""
 
     since: str
 

@@ -17,7 +17,7 @@ from sidecar.announce import Announcer
 from sidecar.child import Context
 from sidecar.config_file import ConfigFile
 from sidecar.duration import doubling
-from sidecar.engine_errors import EngineError
+from sidecar.engine.errors import EngineError
 from sidecar.log import get_logger
 from sidecar.mailbox import Mailbox
 from sidecar.messages import ConfigChanged, EngineChanged, PlansRendered, RendererInbox, VolumesChanged

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sidecar.engine import Engine
+from sidecar.engine.client import Engine
 from tests.bench.figures import Figure, figure
 from tests.bench.listener import Moments
 from tests.bench.world import RawEngine

@@ -11,8 +11,8 @@ from pathlib import Path
 from sidecar.announce import Announcer
 from sidecar.child import Context
 from sidecar.config_file import ConfigFile, Latest
-from sidecar.engine import Engine
-from sidecar.engine_source import Source
+from sidecar.engine.client import Engine
+from sidecar.engine.source import Source
 from sidecar.mailbox import Mailbox
 from sidecar.messages import PlansRendered, RendererInbox
 from sidecar.settings import resolve

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import orjson
 
-from sidecar.engine_snapshot import Snapshots
-from sidecar.model import EngineSnapshot
+from sidecar.engine.model import EngineSnapshot
+from sidecar.engine.snapshot import Snapshots
 from tests.bench.figures import Figure, figure
 from tests.bench.passes import Pass
 from tests.bench.probe import descriptors, memory, threads

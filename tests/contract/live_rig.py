@@ -10,8 +10,8 @@ from sidecar.announce import Announcer
 from sidecar.apply import Applier
 from sidecar.config_file import ConfigFile
 from sidecar.desired import Desired, path_view
+from sidecar.engine.model import Container, EngineSnapshot
 from sidecar.messages import Applied, PlansRendered, Report
-from sidecar.model import Container, EngineSnapshot
 from sidecar.rendering import Basis
 from sidecar.settings import resolve
 from tests.contract.harness import Running

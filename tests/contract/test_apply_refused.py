@@ -15,7 +15,7 @@ import pytest
 
 from sidecar import desired, merge, plans
 from sidecar.backrest_api import BackrestApi, Config
-from sidecar.engine_types import ContainerState, Process
+from sidecar.engine.types import ContainerState, Process
 from sidecar.rendering import Rendering
 from tests.contract.harness import Running
 from tests.unit.builders import container

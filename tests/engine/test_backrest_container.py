@@ -20,8 +20,8 @@ from sidecar.backrest import (
     idle_report,
     locate,
 )
-from sidecar.engine import Engine
-from sidecar.model import COMPOSE_PROJECT, COMPOSE_SERVICE
+from sidecar.engine.client import Engine
+from sidecar.engine.model import COMPOSE_PROJECT, COMPOSE_SERVICE
 from tests.contract.harness import RunningDouble
 from tests.engine.double_container import DoubleContainer
 from tests.engine.harness import TestEngine

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.engine import Engine, EngineError
-from sidecar.engine_types import Bind, RunSpec
+from sidecar.engine.client import Engine, EngineError
+from sidecar.engine.types import Bind, RunSpec
 from tests.engine.harness import BUSYBOX, TestEngine
 from tests.waiting import eventually
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from sidecar.engine import Engine
+from sidecar.engine.client import Engine
 from sidecar.mailbox import Mailbox
 from tests.engine.harness import TestEngine
 from tests.listening import Rig

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from sidecar.engine import Engine
+from sidecar.engine.client import Engine
+from sidecar.engine.model import COMPOSE_PROJECT, COMPOSE_SERVICE
 from sidecar.hooks import START_MARKER, STOP_MARKER
-from sidecar.model import COMPOSE_PROJECT, COMPOSE_SERVICE
 from tests.engine import busybox
 from tests.engine.double_container import DoubleContainer
 from tests.engine.harness import TestEngine

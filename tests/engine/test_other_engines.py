@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.engine import Engine
+from sidecar.engine.client import Engine
 from sidecar.paths import view_of
 from sidecar.plans import render
 from sidecar.rendering import ConfigView, Rendering

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.engine import Engine
-from sidecar.engine_types import PathStat
+from sidecar.engine.client import Engine
+from sidecar.engine.types import PathStat
 from sidecar.observe import Observer
 from sidecar.rendering import ConfigView, Rendering
 from sidecar.settings import resolve

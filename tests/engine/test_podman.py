@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.engine import Engine
+from sidecar.engine.client import Engine
 from tests.engine import busybox, harness, raw_api, remains
 from tests.listening import Rig
 from tests.waiting import eventually

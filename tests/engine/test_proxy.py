@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.engine import Engine
+from sidecar.engine.client import Engine
 from sidecar.plans import render
 from sidecar.rendering import ConfigView
 from sidecar.settings import resolve

@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from sidecar.config.plan import Plan
-from sidecar.engine import Engine
+from sidecar.engine.client import Engine
 from sidecar.log import get_logger
 from sidecar.marker_watch import MarkerWatch
 from sidecar.plans import render

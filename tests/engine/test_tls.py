@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.engine import Engine, EngineError
+from sidecar.engine.client import Engine, EngineError
 from tests.engine.harness import TestEngine
 from tests.waiting import eventually
 

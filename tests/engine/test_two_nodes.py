@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.engine import Engine
+from sidecar.engine.client import Engine
 from tests.engine import two_nodes
 from tests.engine.harness import BUSYBOX, STAYS, TestEngine
 from tests.engine.sidecar_process import run, write_config

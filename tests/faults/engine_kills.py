@@ -21,7 +21,7 @@ import orjson
 from sidecar import backrest, backrest_idle
 from sidecar.cli import run
 from sidecar.config_store import ConfigStore
-from sidecar.engine import Engine
+from sidecar.engine.client import Engine
 from sidecar.state_store import StateStore
 
 PLAN = "backrest_sidecar_web"

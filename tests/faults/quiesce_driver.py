@@ -18,7 +18,7 @@ from typing import Any
 
 from sidecar import backup_once, log, recover
 from sidecar.child import ChildSpec
-from sidecar.engine import Engine
+from sidecar.engine.client import Engine
 from sidecar.journal import Journal
 from sidecar.supervisor import Supervisor
 from tests.engine.backup_rig import Site

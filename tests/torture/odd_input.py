@@ -13,8 +13,8 @@ from sidecar import config_view
 from sidecar.config import document as backrest_config
 from sidecar.config.document import ConfigError
 from sidecar.config.validation import Checked
+from sidecar.engine.model import COMPOSE_PROJECT, COMPOSE_SERVICE, Container, EngineSnapshot, Mount
 from sidecar.merge import MergeOptions, merge_checked
-from sidecar.model import COMPOSE_PROJECT, COMPOSE_SERVICE, Container, EngineSnapshot, Mount
 from sidecar.plans import render
 from sidecar.rendering import Rendering
 from sidecar.settings import resolve

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.engine import Engine
+from sidecar.engine.client import Engine
 from tests.fake_engine import FakeEngine
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from sidecar.engine_errors import EngineError
-from sidecar.engine_types import SwarmTask
-from sidecar.model import SWARM_SERVICE, SWARM_STACK, Container, Mount, SwarmService
+from sidecar.engine.errors import EngineError
+from sidecar.engine.model import SWARM_SERVICE, SWARM_STACK, Container, Mount, SwarmService
+from sidecar.engine.types import SwarmTask
 
 if TYPE_CHECKING:
     from tests.unit.quiesce_rig import FakeEngine

@@ -10,9 +10,9 @@ from typing import Any
 import orjson
 
 from sidecar.config.plan import Plan
-from sidecar.engine_errors import EngineError
+from sidecar.engine.errors import EngineError
+from sidecar.engine.model import Container, EngineSnapshot
 from sidecar.hook_merge import in_order
-from sidecar.model import Container, EngineSnapshot
 from sidecar.plans import render
 from sidecar.rendering import ConfigView
 from tests.unit.builders import container

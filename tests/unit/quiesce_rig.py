@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sidecar import backup_once, recover
-from sidecar.engine_errors import EngineError
-from sidecar.engine_types import ContainerState, EngineInfo, RunSpec
+from sidecar.engine.errors import EngineError
+from sidecar.engine.model import Container, EngineSnapshot, Mount, SwarmService
+from sidecar.engine.types import ContainerState, EngineInfo, RunSpec
 from sidecar.journal import Journal
 from sidecar.journal_book import State
 from sidecar.log import get_logger
-from sidecar.model import Container, EngineSnapshot, Mount, SwarmService
 from sidecar.quiescer import Signals
 from sidecar.recover import Tools
 from sidecar.switch import Patience

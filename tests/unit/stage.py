@@ -20,10 +20,10 @@ from sidecar.backrest_api import BackrestApi
 from sidecar.backrest_link import BackrestLink
 from sidecar.config_file import ConfigFile, Latest
 from sidecar.desired import Desired, path_view
-from sidecar.engine_errors import EngineError
-from sidecar.engine_types import ContainerState, Process
+from sidecar.engine.errors import EngineError
+from sidecar.engine.model import Container, EngineSnapshot
+from sidecar.engine.types import ContainerState, Process
 from sidecar.messages import Applied, PlansRendered, Report, WriteFailed
-from sidecar.model import Container, EngineSnapshot
 from sidecar.rendering import Basis
 from sidecar.restart import Restarter
 from sidecar.settings import Settings, resolve

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.engine_errors import EngineError
+from sidecar.engine.errors import EngineError
 from sidecar.failures import Busy
 from sidecar.protected import VERSION_LABEL
 from tests.unit.builders import container

@@ -17,9 +17,9 @@ from sidecar.backrest import (
     UpWatch,
     locate,
 )
-from sidecar.engine import Engine
-from sidecar.engine_types import ContainerState, Process
-from sidecar.model import COMPOSE_ONEOFF, COMPOSE_PROJECT, COMPOSE_SERVICE, Container
+from sidecar.engine.client import Engine
+from sidecar.engine.model import COMPOSE_ONEOFF, COMPOSE_PROJECT, COMPOSE_SERVICE, Container
+from sidecar.engine.types import ContainerState, Process
 
 NOW = dt.datetime(2026, 11, 22, 1, 0, 0, tzinfo=dt.UTC)
 RUNNING = ContainerState(id="b" * 64, name="backrest", tz="UTC", started_at="2026-11-20T00:00:00Z")

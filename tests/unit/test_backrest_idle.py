@@ -16,8 +16,8 @@ from sidecar.backrest import (
     zones_of,
 )
 from sidecar.backrest_queue import Operation
-from sidecar.engine_types import ContainerState, Process
-from sidecar.model import Mount
+from sidecar.engine.model import Mount
+from sidecar.engine.types import ContainerState, Process
 
 NOW = dt.datetime(2026, 11, 22, 1, 0, 0, tzinfo=dt.UTC)
 RUNNING = ContainerState(id="b" * 64, name="backrest", tz="UTC", started_at="2026-11-20T00:00:00Z")

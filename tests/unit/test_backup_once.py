@@ -13,11 +13,11 @@ import pytest
 from sidecar.backup_once import run_backup_once
 from sidecar.backup_options import BackupOptions
 from sidecar.backup_summary import Outcome
-from sidecar.engine_errors import EngineError, Kind
-from sidecar.engine_types import RunSpec
+from sidecar.engine.errors import EngineError, Kind
+from sidecar.engine.model import Container, Mount
+from sidecar.engine.types import RunSpec
 from sidecar.helper_end import RUN_LABEL
 from sidecar.journal import RunLock
-from sidecar.model import Container, Mount
 from sidecar.recover import recover
 from tests.unit.quiesce_rig import FakeEngine, journal_states, tools, workload
 from tests.unit.test_quiesce_crash import script

@@ -10,9 +10,9 @@ import pytest
 
 from sidecar.backup_sets import BackupSet, BackupSets, SetRules, build, directory
 from sidecar.backup_wishes import gather
-from sidecar.engine_types import Bind
+from sidecar.engine.model import Container, EngineSnapshot, Mount, Volume
+from sidecar.engine.types import Bind
 from sidecar.labels.policy import LabelPolicy
-from sidecar.model import Container, EngineSnapshot, Mount, Volume
 from sidecar.naming import Workload
 from sidecar.quiesce import Target
 from sidecar.restic_engine import targets_for

@@ -12,8 +12,8 @@ import pytest
 
 from sidecar.backup_once import run_backup_once
 from sidecar.backup_options import BackupOptions
-from sidecar.engine_types import RunSpec
-from sidecar.model import Container
+from sidecar.engine.model import Container
+from sidecar.engine.types import RunSpec
 from tests.unit.quiesce_rig import FakeEngine, tools, workload
 
 Log = pytest.LogCaptureFixture

@@ -16,10 +16,10 @@ from sidecar import naming
 from sidecar.announce import Announcer
 from sidecar.child import Context
 from sidecar.config_file import ConfigFile
-from sidecar.engine_snapshot import Snapshots
+from sidecar.engine.model import EngineSnapshot
+from sidecar.engine.snapshot import Snapshots
 from sidecar.mailbox import Mailbox
 from sidecar.messages import ConfigChanged, EngineChanged, PlansRendered, RendererInbox, VolumesChanged
-from sidecar.model import EngineSnapshot
 from sidecar.supervision_messages import Stop
 from tests.unit.stage import CONFIG, Clock, Stage
 from workers import renderer
@@ -126,7 +126,7 @@ def test_a_pass_over_an_unchanged_world_is_one_list_call_and_no_write(
     found = passes.file
     refuse(
         monkeypatch,
-        "sidecar.engine_decode.loads",
+        "sidecar.engine.decode.loads",
         "sidecar.desired.render",
         "sidecar.merger.merge_checked",
     )
@@ -154,7 +154,7 @@ def test_a_new_container_with_a_new_volume_costs_two_calls_one_parse_and_one_wri
 ) -> None:
     passes.run()
     passes.run()
-    parsed = count(monkeypatch, "sidecar.engine_decode.container")
+    parsed = count(monkeypatch, "sidecar.engine.decode.container")
     drafted = count(monkeypatch, "sidecar.plans._draft_group")
     checked = count(monkeypatch, "sidecar.config.validation.plan_problems")
     compared = count(monkeypatch, "sidecar.merge_pass.stands_exactly")

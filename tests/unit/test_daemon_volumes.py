@@ -9,8 +9,8 @@ import pytest
 
 from sidecar.child import Context
 from sidecar.daemon import Daemon
-from sidecar.engine_errors import EngineError
-from sidecar.engine_types import EngineInfo
+from sidecar.engine.errors import EngineError
+from sidecar.engine.types import EngineInfo
 from sidecar.settings import resolve
 
 

@@ -10,9 +10,9 @@ from sidecar.backup_once import run_backup_once
 from sidecar.backup_options import BackupOptions
 from sidecar.backup_sets import BackupSets, SetRules, build
 from sidecar.backup_wishes import Wishes, gather
-from sidecar.engine_types import RunSpec
+from sidecar.engine.model import COMPOSE_NUMBER, Container, EngineSnapshot, Mount, Volume
+from sidecar.engine.types import RunSpec
 from sidecar.labels.policy import LabelPolicy
-from sidecar.model import COMPOSE_NUMBER, Container, EngineSnapshot, Mount, Volume
 from tests.unit.builders import rendering
 from tests.unit.quiesce_rig import FakeEngine, tools, workload
 from tests.unit.test_quiesce_crash import script

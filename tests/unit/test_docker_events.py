@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.engine import Engine
+from sidecar.engine.client import Engine
 from sidecar.mailbox import Mailbox
 from tests.fake_engine import FakeEngine, Talk, answer, event, lines, refusal, replies
 from tests.listening import SOON, Rig
@@ -167,7 +167,7 @@ class TestWindow:
         assert fake.asked["/events"] == 2
 
     def test_that_hangs_is_noticed_by_itself(self, fake: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("sidecar.engine_events.GRACE", 0.2)
+        monkeypatch.setattr("sidecar.engine.events.GRACE", 0.2)
         fake.replies["/events"] = lines()
         with Rig(Engine(fake.host, environ={}), window=0.2) as rig:
             assert rig.next() == "engine connected"

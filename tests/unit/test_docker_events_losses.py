@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from sidecar.child import Context
-from sidecar.engine_errors import EngineError
-from sidecar.engine_types import Event
+from sidecar.engine.errors import EngineError
+from sidecar.engine.types import Event
 from sidecar.mailbox import Mailbox
 from sidecar.messages import EngineChanged, RendererInbox
 from workers import docker_events

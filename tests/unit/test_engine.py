@@ -7,8 +7,8 @@ from pathlib import Path
 import orjson
 import pytest
 
-from sidecar.engine import Engine, EngineError
-from sidecar.engine_snapshot import read_own_ids
+from sidecar.engine.client import Engine, EngineError
+from sidecar.engine.snapshot import read_own_ids
 from tests import fake_engine
 from tests.fake_engine import FakeEngine, answer, container, refusal, volume, volume_mount
 from tests.unit.engine_fixtures import engine, fake

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.engine import Engine, EngineError
-from sidecar.engine_errors import from_exception
+from sidecar.engine.client import Engine, EngineError
+from sidecar.engine.errors import from_exception
 from tests import fake_engine
 from tests.fake_engine import FakeEngine, Talk, answer, container, refusal, volume_mount
 from tests.unit.engine_fixtures import engine, fake
@@ -73,7 +73,7 @@ class TestFailure:
         fake.replies["/containers/json"] = reply
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("sidecar.engine.LIST_TIMEOUT", 0.4)
+            patch.setattr("sidecar.engine.client.LIST_TIMEOUT", 0.4)
             with pytest.raises(EngineError) as caught:
                 engine.snapshot()
 

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import pytest
 
-from sidecar.engine import Engine, EngineError
+from sidecar.engine.client import Engine, EngineError
 from tests import fake_engine
 from tests.fake_engine import FakeEngine, Reply, answer, container, refusal, replies, volume, volume_mount
 from tests.unit.engine_fixtures import engine, fake

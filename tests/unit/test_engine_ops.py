@@ -7,8 +7,8 @@ from typing import ClassVar
 
 import pytest
 
-from sidecar.engine import Engine, EngineError
-from sidecar.engine_types import Bind, RunSpec
+from sidecar.engine.client import Engine, EngineError
+from sidecar.engine.types import Bind, RunSpec
 from tests.fake_engine import FakeEngine, Talk, answer, container, refusal, replies
 from tests.unit.engine_fixtures import engine, fake
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.engine_errors import EngineError
-from sidecar.engine_replay import ReplayEngine
+from sidecar.engine.errors import EngineError
+from sidecar.engine.recorded import ReplayEngine
 
 RECORDED = Path(__file__).parents[2] / "testdata" / "engine"
 

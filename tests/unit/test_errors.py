@@ -4,7 +4,7 @@ import pytest
 
 from sidecar.backrest_http import ApiUnreachable
 from sidecar.config.document import ConfigError
-from sidecar.engine_errors import EngineError
+from sidecar.engine.errors import EngineError
 from sidecar.errors import SidecarError, told
 from sidecar.failures import Busy, Contended
 from sidecar.lock import LockTimeout

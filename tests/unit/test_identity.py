@@ -10,8 +10,8 @@ import orjson
 import pytest
 
 from sidecar.cli import run
+from sidecar.engine.model import COMPOSE_NUMBER, COMPOSE_PROJECT, COMPOSE_REPLACE, COMPOSE_SERVICE
 from sidecar.lint import LintOptions, lint_files
-from sidecar.model import COMPOSE_NUMBER, COMPOSE_PROJECT, COMPOSE_REPLACE, COMPOSE_SERVICE
 from tests.unit.merge_rig import config
 
 REPLIES: dict[str, Any] = {

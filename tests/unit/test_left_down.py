@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from sidecar.backrest_api import ApiUnreachable
-from sidecar.engine_errors import EngineError
-from sidecar.engine_types import Process
+from sidecar.engine.errors import EngineError
+from sidecar.engine.model import EngineSnapshot
+from sidecar.engine.types import Process
 from sidecar.left_down import WorkedOff, directory_of, work_off
-from sidecar.model import EngineSnapshot
 from sidecar.settings import resolve
 from sidecar.state_store import StateError
 from tests.unit.test_marker_watch import BACKREST

@@ -25,7 +25,7 @@ from hypothesis.stateful import (
 )
 
 from sidecar.desired import Desired
-from sidecar.engine_errors import EngineError
+from sidecar.engine.errors import EngineError
 from tests.faults.scripted_fs import ScriptedFs, SimulatedCrash
 from tests.faults.test_apply_crashes import instrument
 from tests.unit.machine_rig import GRACE, PREFIX, Checks, SlowBackrest, by_id, others, owned, plan_of

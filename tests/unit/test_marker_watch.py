@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.engine_errors import EngineError
-from sidecar.engine_types import ContainerState, Process
+from sidecar.engine.errors import EngineError
+from sidecar.engine.model import Container, SwarmService
+from sidecar.engine.types import ContainerState, Process
 from sidecar.log import get_logger
 from sidecar.marker_watch import (
     NOTHING_THERE,
@@ -19,7 +20,6 @@ from sidecar.marker_watch import (
     backrest_doing,
     overdue_markers,
 )
-from sidecar.model import Container, SwarmService
 
 GRACE = 60.0
 

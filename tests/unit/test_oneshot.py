@@ -16,10 +16,10 @@ import pytest
 
 from sidecar import oneshot, wiring
 from sidecar.cli import run
-from sidecar.engine import Engine
-from sidecar.engine_errors import EngineError
-from sidecar.engine_types import ContainerState
-from sidecar.model import Container, EngineSnapshot
+from sidecar.engine.client import Engine
+from sidecar.engine.errors import EngineError
+from sidecar.engine.model import Container, EngineSnapshot
+from sidecar.engine.types import ContainerState
 from tests.unit.builders import container
 from tests.unit.machine_rig import SlowBackrest
 from tests.unit.stage import CONFIG, Clock, FakeBackrest

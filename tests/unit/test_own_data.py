@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sidecar.config_view import local_directory, view
-from sidecar.model import EngineSnapshot, Mount
+from sidecar.engine.model import EngineSnapshot, Mount
 from sidecar.path_facts import PathFact
 from sidecar.plans import Memo, render
 from sidecar.rendering import ConfigView, Rendering

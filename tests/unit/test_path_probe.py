@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from sidecar import path_probe
-from sidecar.engine_errors import EngineError, Kind
-from sidecar.engine_types import PathStat
-from sidecar.model import Container, EngineSnapshot
+from sidecar.engine.errors import EngineError, Kind
+from sidecar.engine.model import Container, EngineSnapshot
+from sidecar.engine.types import PathStat
 from sidecar.observe import Observer
 from sidecar.path_facts import PathFact
 from sidecar.path_probe import PathProbe

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.dependencies import depends_on
-from sidecar.engine_types import ContainerState
+from sidecar.engine.model import Container, EngineSnapshot, SwarmRole, SwarmService
+from sidecar.engine.types import ContainerState
 from sidecar.journal_book import Mode
-from sidecar.model import Container, EngineSnapshot, SwarmRole, SwarmService
 from sidecar.quiesce import QuiescePlan, Selector, candidates, plan
 
 QUIESCE = Selector.parse("backrest.quiesce=true")

@@ -13,7 +13,7 @@ import orjson
 import pytest
 
 from sidecar import undo_command
-from sidecar.engine_errors import EngineError
+from sidecar.engine.errors import EngineError
 from sidecar.wiring import Writing
 from tests.unit.builders import container
 from tests.unit.stage import CONFIG, Stage

@@ -15,7 +15,7 @@ from sidecar import log
 from sidecar.announce import Announcer
 from sidecar.config.validation import Fault
 from sidecar.config_file import ConfigFile
-from sidecar.engine_errors import EngineError
+from sidecar.engine.errors import EngineError
 from sidecar.lock import LockError, LockTimeout
 from sidecar.merge_result import Blocked, Merge
 from sidecar.rendering import Rendering

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from sidecar.engine.model import EngineSnapshot, Volume
 from sidecar.merge import MergeOptions, merge
-from sidecar.model import EngineSnapshot, Volume
 from sidecar.protected import protected
 from sidecar.rendering import Owner, PlanFacts
 from tests.unit.builders import bind, codes, container, one, rendering, view, volume

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sidecar import engine_decode
+from sidecar.engine import decode
+from sidecar.engine.model import Container, Mount, Volume
 from sidecar.labels import patterns
 from sidecar.labels.policy import PlanLabels, VolumeLabels
-from sidecar.model import Container, Mount, Volume
 from sidecar.path_facts import PathFact
 from sidecar.paths import PathRules, in_host, under
 from sidecar.plan_paths import PathContext, PathDraft, draft_paths
@@ -358,7 +358,7 @@ def test_ten_thousand_random_containers(found: Drafted) -> None:
 @pytest.mark.parametrize("view", [(), VIEW], ids=["host", "backrest"])
 def test_every_mount_of_the_recorded_stacks_is_backed_up_or_named(view: tuple[tuple[str, str], ...]) -> None:
     recorded = json.loads((Path(__file__).parents[2] / "testdata/engine/containers.json").read_text())
-    boxes = [engine_decode.container(row) for row in recorded]
+    boxes = [decode.container(row) for row in recorded]
     seen = 0
     for box in boxes:
         context = PathContext(rules=PathRules(), volumes={}, volume_labels={}, view=view)

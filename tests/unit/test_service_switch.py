@@ -11,7 +11,7 @@ import pytest
 from sidecar.backup_once import run_backup_once
 from sidecar.backup_options import BackupOptions
 from sidecar.backup_summary import Outcome
-from sidecar.engine_errors import EngineError
+from sidecar.engine.errors import EngineError
 from sidecar.journal import Journal
 from sidecar.recover import recover
 from tests.unit.fake_swarm import add_service

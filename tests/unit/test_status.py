@@ -11,9 +11,9 @@ from sidecar import log as logs
 from sidecar.announce import Announcer
 from sidecar.child import WorkerFacts
 from sidecar.config.plan import Plan
+from sidecar.engine.model import EngineSnapshot
 from sidecar.findings import Finding
 from sidecar.messages import Applied, WriteFailed
-from sidecar.model import EngineSnapshot
 from sidecar.rendering import RenderedPlan, Rendering
 from sidecar.status import LATENCY_BUCKETS, StatusBoard
 from sidecar.status_command import render_status

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from sidecar import config_view
+from sidecar.engine.model import Container, EngineSnapshot
 from sidecar.merge import Merge, MergeOptions, merge
-from sidecar.model import Container, EngineSnapshot
 from sidecar.naming import Workload
 from sidecar.plans import Memo, render
 from sidecar.rendering import Owners

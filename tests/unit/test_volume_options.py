@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sidecar.model import Volume
+from sidecar.engine.model import Volume
 from tests.unit.builders import codes, container, one, rendering, volume
 
 DATA = "/var/lib/docker/volumes/data/_data"

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from sidecar.backrest import locate
 from sidecar.desired import Desired, path_view
-from sidecar.engine_types import ContainerState, PathStat
-from sidecar.model import Container, EngineSnapshot, Mount
+from sidecar.engine.model import Container, EngineSnapshot, Mount
+from sidecar.engine.types import ContainerState, PathStat
 from sidecar.paths import View, view_of
 from sidecar.protected import choose_backrest, find_backrest
 from sidecar.rendering import AMBIGUOUS_BACKREST, Basis, Owner, Rendering

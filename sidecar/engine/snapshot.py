@@ -21,13 +21,13 @@ from types import MappingProxyType
 from typing import Any, Protocol
 from urllib.parse import quote
 
-from sidecar import engine_decode
-from sidecar.engine_errors import EngineError
-from sidecar.engine_inspect import Inspections
-from sidecar.engine_types import EngineInfo
+from sidecar.engine import decode
+from sidecar.engine.errors import EngineError
+from sidecar.engine.inspect import Inspections
+from sidecar.engine.model import SWARM_SERVICE, Container, EngineSnapshot, SwarmService, Volume
+from sidecar.engine.types import EngineInfo
 from sidecar.labels.guess import is_ours
 from sidecar.labels.keys import NO_LABELS
-from sidecar.model import SWARM_SERVICE, Container, EngineSnapshot, SwarmService, Volume
 
 _LIST = "/containers/json"
 _SPELLINGS = 4
@@ -82,7 +82,7 @@ class Snapshots:
         self._volumes: Mapping[str, Volume] = MappingProxyType({})
         self._labelled_volumes: frozenset[str] = frozenset()
         self._known_missing: frozenset[str] = frozenset()
-        self._volume_rows: dict[str, tuple[engine_decode.Raw, Volume]] = {}
+        self._volume_rows: dict[str, tuple[decode.Raw, Volume]] = {}
         self._volumes_fresh = False  # asked for since the list of containers that is being read
         self._services: Mapping[str, SwarmService] | None = None
         self._info: EngineInfo | None = None
@@ -109,7 +109,7 @@ class Snapshots:
             if self._last is not None and self._last[0] == digest:
                 snapshot = self._last[1]
                 return replace(snapshot, notes=tuple(self._notes.values())) if self._notes else snapshot
-            self._containers = self._read(engine_decode.entries(body, _LIST))
+            self._containers = self._read(decode.entries(body, _LIST))
             info = self._facts()
             snapshot = EngineSnapshot(
                 containers=self._containers,
@@ -182,7 +182,7 @@ class Snapshots:
                 same = old.get(one.id)
                 self._seen[digest] = same if same is not None and same == one else one
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise engine_decode.wrong_shape(_LIST) from error
+            raise decode.wrong_shape(_LIST) from error
         containers = tuple(self._seen[digest] for digest in digests)
         used = {one.image_id for one in containers}
         self._images = {i: labels for i, labels in self._images.items() if i in used}
@@ -190,15 +190,15 @@ class Snapshots:
             self._inspections.keep({one.id for one in containers})
         return containers
 
-    def _unseen(self, digests: list[bytes], entries: list[bytes]) -> dict[bytes, engine_decode.Raw]:
+    def _unseen(self, digests: list[bytes], entries: list[bytes]) -> dict[bytes, decode.Raw]:
         return {d: self._row(e) for d, e in zip(digests, entries, strict=True) if d not in self._seen}
 
     @staticmethod
-    def _row(entry: bytes) -> engine_decode.Raw:
-        row: engine_decode.Raw = engine_decode.loads(entry, _LIST)
+    def _row(entry: bytes) -> decode.Raw:
+        row: decode.Raw = decode.loads(entry, _LIST)
         return row
 
-    def _prepare(self, rows: Iterable[engine_decode.Raw]) -> None:
+    def _prepare(self, rows: Iterable[decode.Raw]) -> None:
         """Ask for what new or changed containers need: their volumes, their services."""
         old = {one.id for one in self._containers}
         named: set[str] = set()
@@ -219,13 +219,13 @@ class Snapshots:
             if known is not None and known != self._services:
                 self._seen = {}
 
-    def _container(self, row: engine_decode.Raw) -> Container:
+    def _container(self, row: decode.Raw) -> Container:
         labels: Mapping[str, str] = row.get("Labels") or NO_LABELS
         service = (self._services or {}).get(labels.get(SWARM_SERVICE, ""))
         image: Mapping[str, str] = NO_LABELS
         if any(map(is_ours, labels)):
             image = self._image_labels(row.get("ImageID") or "")
-        one = engine_decode.container(row, self._volumes, service.labels if service else NO_LABELS, image)
+        one = decode.container(row, self._volumes, service.labels if service else NO_LABELS, image)
         return self._inspections.complete(one, labelled=self._labelled_volumes)
 
     def _image_labels(self, image_id: str) -> Mapping[str, str]:
@@ -237,7 +237,7 @@ class Snapshots:
                 image = self._json(f"/images/{quote(image_id, safe=':')}/json")
                 config = image.get("Config") or image.get("ContainerConfig") or {}
                 found = {k: v for k, v in (config.get("Labels") or {}).items() if is_ours(k)}
-                labels = engine_decode.frozen(found)
+                labels = decode.frozen(found)
             except EngineError as error:
                 if error.kind in {"unreachable", "timeout", "denied"}:
                     raise
@@ -256,11 +256,11 @@ class Snapshots:
             for row in (answer.get("Volumes") or ()) if answer is not None else ():
                 known = before.get(row["Name"])
                 if known is None or known[0] != row:
-                    one = engine_decode.volume(row)
+                    one = decode.volume(row)
                     known = row, known[1] if known is not None and known[1] == one else one
                 found[row["Name"]] = known
         except (AttributeError, KeyError, TypeError) as error:
-            raise engine_decode.wrong_shape("/volumes") from error
+            raise decode.wrong_shape("/volumes") from error
         self._volume_rows = found
         return MappingProxyType({name: one for name, (_, one) in found.items()})
 
@@ -280,7 +280,7 @@ class Snapshots:
             # A swarm without a leader answers nothing; this node's containers are what they were.
             self._note("services", "labels of Swarm services are those of an earlier look", error)
             return self._services
-        return MappingProxyType({one.name: one for one in map(engine_decode.service, rows)})
+        return MappingProxyType({one.name: one for one in map(decode.service, rows)})
 
     def _facts(self) -> EngineInfo:
         """Return the engine's facts; empty ones with a note where they are forbidden."""
@@ -300,9 +300,9 @@ class Snapshots:
             with contextlib.suppress(EngineError):
                 components = self._json("/version").get("Components") or ()
             try:
-                self._info = engine_decode.info(raw, components)
+                self._info = decode.info(raw, components)
             except (AttributeError, TypeError) as error:
-                raise engine_decode.wrong_shape("/info") from error
+                raise decode.wrong_shape("/info") from error
         return self._info
 
     def _optional(self, key: str, path: str, without: str) -> Any:
@@ -321,7 +321,7 @@ class Snapshots:
         self._notes[key] = f"{without}: {error}"
 
     def _json(self, path: str) -> Any:
-        return engine_decode.loads(self._source.fetch(path), path)
+        return decode.loads(self._source.fetch(path), path)
 
     def _self_id(self) -> str:
         if self._candidates is None:

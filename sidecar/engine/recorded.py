@@ -12,11 +12,11 @@ from urllib.parse import unquote
 
 import orjson
 
-from sidecar import engine_decode
-from sidecar.engine_errors import EngineError
-from sidecar.engine_snapshot import Snapshots
-from sidecar.engine_types import EngineInfo
-from sidecar.model import EngineSnapshot
+from sidecar.engine import decode
+from sidecar.engine.errors import EngineError
+from sidecar.engine.model import EngineSnapshot
+from sidecar.engine.snapshot import Snapshots
+from sidecar.engine.types import EngineInfo
 
 _FILES = {
     "/containers/json": "containers.json",
@@ -58,7 +58,7 @@ class ReplayEngine:
         bare = path.partition("?")[0]
         if bare.startswith("/images/"):
             wanted = unquote(bare.removeprefix("/images/").removesuffix("/json"))
-            images: dict[str, Any] = engine_decode.loads(self._read("images.json"), "/images")
+            images: dict[str, Any] = decode.loads(self._read("images.json"), "/images")
             if wanted not in images:
                 raise EngineError("not-found", f"image {wanted} was not recorded")
             return orjson.dumps(images[wanted])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sidecar.engine import Engine
-from sidecar.engine_replay import ReplayEngine
+from sidecar.engine.client import Engine
+from sidecar.engine.recorded import ReplayEngine
 
 Source = Engine | ReplayEngine
 """Where snapshots come from."""

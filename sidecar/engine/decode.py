@@ -13,10 +13,10 @@ from typing import Any
 
 import orjson
 
-from sidecar.engine_errors import EngineError
-from sidecar.engine_types import Attachment, ContainerState, EngineInfo, PathStat, Process
+from sidecar.engine.errors import EngineError
+from sidecar.engine.model import Container, Mount, SwarmRole, SwarmService, Volume
+from sidecar.engine.types import Attachment, ContainerState, EngineInfo, PathStat, Process
 from sidecar.labels.keys import NO_LABELS
-from sidecar.model import Container, Mount, SwarmRole, SwarmService, Volume
 
 Raw = dict[str, Any]
 _SYMLINK = 1 << 27

@@ -14,7 +14,7 @@ from docker.transport import UnixHTTPAdapter
 from docker.transport.unixconn import UnixHTTPConnection, UnixHTTPConnectionPool
 from docker.types import CancellableStream
 
-from sidecar.engine_errors import from_exception
+from sidecar.engine.errors import from_exception
 
 
 class _UnixConnection(UnixHTTPConnection):  # type: ignore[misc]  # docker-py has no types

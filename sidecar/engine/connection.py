@@ -21,10 +21,10 @@ import orjson
 import requests
 from docker.tls import TLSConfig
 
-from sidecar import engine_decode
-from sidecar.engine_address import normalize_host
-from sidecar.engine_errors import EngineError, from_exception, from_status
-from sidecar.engine_transport import Stream, UnixAdapter
+from sidecar.engine import decode
+from sidecar.engine.address import normalize_host
+from sidecar.engine.errors import EngineError, from_exception, from_status
+from sidecar.engine.transport import Stream, UnixAdapter
 
 CONNECT_TIMEOUT: Final = 5.0
 ANY_VERSION: Final = "1.41"
@@ -66,7 +66,7 @@ class Connection:
 
     def get_json(self, path: str, params: Params | None = None, *, timeout: float | None = None) -> Any:
         """Return the decoded answer to a GET. Raises :class:`EngineError`."""
-        return engine_decode.loads(self.get(path, params, timeout=timeout), path)
+        return decode.loads(self.get(path, params, timeout=timeout), path)
 
     def call(
         self,
@@ -242,10 +242,10 @@ class Connection:
         version = self._environ.get("DOCKER_API_VERSION", "").strip()
         if not version:
             _, body = self._whole("GET", "/version", None, None, self.timeout, "")
-            answer = engine_decode.loads(body, "/version")
+            answer = decode.loads(body, "/version")
             version = str(answer.get("ApiVersion") or "") if isinstance(answer, dict) else ""
             if not version:
-                raise engine_decode.wrong_shape("/version")
+                raise decode.wrong_shape("/version")
         with self._lock:
             self._version = version
         return version

@@ -9,11 +9,11 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any, Final
 
-from sidecar import engine_decode
-from sidecar.engine_errors import EngineError
-from sidecar.engine_http import Connection, segment
-from sidecar.engine_transport import Stream
-from sidecar.engine_types import ContainerState, PathStat, Process, RunSpec
+from sidecar.engine import decode
+from sidecar.engine.connection import Connection, segment
+from sidecar.engine.errors import EngineError
+from sidecar.engine.transport import Stream
+from sidecar.engine.types import ContainerState, PathStat, Process, RunSpec
 
 MARGIN: Final = 20.0
 """Seconds above the engine's own timeout: killing and unmounting come after the timeout."""
@@ -47,9 +47,9 @@ class Operations:
                 return None
             raise
         try:
-            return engine_decode.state(raw)
+            return decode.state(raw)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise engine_decode.wrong_shape(path) from error
+            raise decode.wrong_shape(path) from error
 
     def top(self, container_id: str, /) -> tuple[Process, ...]:
         """Return the processes of a running container; ``conflict`` when it does not run."""
@@ -60,9 +60,9 @@ class Operations:
                 "protocol", f"the engine gives no processes of {container_id[:64]}", "does it have ps?"
             )
         try:
-            return engine_decode.processes(engine_decode.loads(body, path))
+            return decode.processes(decode.loads(body, path))
         except (AttributeError, IndexError, TypeError, ValueError) as error:
-            raise engine_decode.wrong_shape(path) from error
+            raise decode.wrong_shape(path) from error
 
     def stat_path(self, container_id: str, path: str, /) -> PathStat | None:
         """Return what is at ``path`` in the container, running or not; None when nothing is there.
@@ -76,7 +76,7 @@ class Operations:
             if error.kind == "not-found":
                 return None
             raise
-        return engine_decode.path_stat(header, call)
+        return decode.path_stat(header, call)
 
     def stop(self, container_id: str, /, timeout: int | None = None) -> bool:
         """Stop it and wait until it has stopped; return False when it was down already (304).
@@ -141,7 +141,7 @@ class Operations:
                 raise
             found = self.find(container_id)  # a hung engine fails here
             return found.exit_code if found is not None and not found.running else None
-        answer = engine_decode.loads(body, "/containers/{id}/wait")
+        answer = decode.loads(body, "/containers/{id}/wait")
         return int(answer["StatusCode"])
 
     def logs(self, container_id: str, /, since: float = 0, tail: int = 200) -> str:
@@ -199,7 +199,7 @@ class Operations:
             for value in sorted(filter(None, spec.env.values()), key=len, reverse=True):
                 message = message.replace(value, "***")
             raise EngineError(error.kind, message, error.advice) from None
-        return str(engine_decode.loads(body, "/containers/create")["Id"])
+        return str(decode.loads(body, "/containers/create")["Id"])
 
     def has_image(self, image: str, /) -> bool:
         """Whether the engine has the image."""
@@ -220,7 +220,7 @@ class Operations:
             "POST", "/images/create", {"fromImage": name, "tag": tag}, timeout=timeout
         )
         for line in body.splitlines():
-            said = engine_decode.loads(line, "/images/create") if line.strip() else {}
+            said = decode.loads(line, "/images/create") if line.strip() else {}
             if said.get("error"):
                 raise EngineError("protocol", f"image {image} could not be pulled: {said['error']}")
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sidecar import engine_decode
-from sidecar.engine_errors import EngineError
-from sidecar.engine_http import Connection, segment
-from sidecar.engine_types import SwarmNode, SwarmTask
-from sidecar.model import SwarmService
+from sidecar.engine import decode
+from sidecar.engine.connection import Connection, segment
+from sidecar.engine.errors import EngineError
+from sidecar.engine.model import SwarmService
+from sidecar.engine.types import SwarmNode, SwarmTask
 
 SCALE_TRIES: Final = 3
 
@@ -21,12 +21,12 @@ class Swarm:
 
     def services(self) -> tuple[SwarmService, ...]:
         """Return all services, by name."""
-        return tuple(sorted(map(engine_decode.service, self._list("/services")), key=lambda s: s.name))
+        return tuple(sorted(map(decode.service, self._list("/services")), key=lambda s: s.name))
 
     def service(self, name: str) -> SwarmService | None:
         """Return the service of that full name or id, or None."""
         raw = self._inspect(name)
-        return None if raw is None else engine_decode.service(raw)
+        return None if raw is None else decode.service(raw)
 
     def nodes(self) -> tuple[SwarmNode, ...]:
         """Return all nodes, by host name."""
@@ -76,7 +76,7 @@ class Swarm:
                 return None
             raise _explained(error) from error
         if not isinstance(raw, dict) or "Spec" not in raw:
-            raise engine_decode.wrong_shape("/services/{id}")
+            raise decode.wrong_shape("/services/{id}")
         return raw
 
     def _list(self, path: str) -> list[dict[str, Any]]:
@@ -85,7 +85,7 @@ class Swarm:
         except EngineError as error:
             raise _explained(error) from error
         if not isinstance(rows, list):
-            raise engine_decode.wrong_shape(path)
+            raise decode.wrong_shape(path)
         return rows
 
 

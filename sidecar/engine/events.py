@@ -10,10 +10,10 @@ from typing import Any, Final
 
 import orjson
 
-from sidecar.engine_errors import EngineError
-from sidecar.engine_http import Connection
-from sidecar.engine_transport import Stream
-from sidecar.engine_types import Event
+from sidecar.engine.connection import Connection
+from sidecar.engine.errors import EngineError
+from sidecar.engine.transport import Stream
+from sidecar.engine.types import Event
 
 FILTERS: Final = {
     "type": ["container", "volume", "service"],

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from sidecar.engine.model import COMPOSE_PROJECT, COMPOSE_SERVICE, Mount, SwarmRole
 from sidecar.labels.keys import NO_LABELS
-from sidecar.model import COMPOSE_PROJECT, COMPOSE_SERVICE, Mount, SwarmRole
 
 
 def _nothing() -> Mapping[str, str]:

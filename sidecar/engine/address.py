@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from sidecar.engine_errors import EngineError
+from sidecar.engine.errors import EngineError
 from sidecar.findings import printable
 
 DEFAULT_SOCKET: Final = "/var/run/docker.sock"

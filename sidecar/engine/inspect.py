@@ -11,9 +11,9 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from sidecar.engine_errors import EngineError
+from sidecar.engine.errors import EngineError
+from sidecar.engine.model import Container, Mount
 from sidecar.labels.guess import is_ours
-from sidecar.model import Container, Mount
 
 _TEMPLATE = "hooks.template"
 SUBPATHS_SINCE: Final = (1, 45)

@@ -1,6 +1,6 @@
 """The Docker engine as the sidecar sees it: one snapshot, events in windows, operations, and one kind of error.
 
-``docker`` is imported below this module only (``engine_http.py``). Any thread may use one :class:`Engine`: each
+``docker`` is imported below this module only (``engine/connection.py``). Any thread may use one :class:`Engine`: each
 thread has a connection of its own, made when it is first needed and again after a failure.
 """
 
@@ -9,14 +9,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 
-from sidecar.engine_errors import EngineError
-from sidecar.engine_events import EventWindow
-from sidecar.engine_http import Connection
-from sidecar.engine_ops import Operations
-from sidecar.engine_snapshot import Snapshots
-from sidecar.engine_swarm import Swarm
-from sidecar.engine_types import EngineInfo
-from sidecar.model import EngineSnapshot
+from sidecar.engine.connection import Connection
+from sidecar.engine.errors import EngineError
+from sidecar.engine.events import EventWindow
+from sidecar.engine.model import EngineSnapshot
+from sidecar.engine.operations import Operations
+from sidecar.engine.snapshot import Snapshots
+from sidecar.engine.swarm import Swarm
+from sidecar.engine.types import EngineInfo
 
 __all__ = ["Engine", "EngineError"]
 
