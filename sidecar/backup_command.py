@@ -12,7 +12,6 @@ from collections.abc import Callable
 
 from sidecar.announce import Announcer
 from sidecar.backup_options import BackupOptions, parse_mount
-from sidecar.child import ChildSpec, Context
 from sidecar.config_file import ConfigFile
 from sidecar.engine.client import Engine
 from sidecar.errors import SidecarError, told
@@ -21,7 +20,8 @@ from sidecar.left_down import work_off
 from sidecar.log import flush, get_logger
 from sidecar.rendering import origins_of
 from sidecar.settings import Settings
-from sidecar.supervisor import Supervisor, diagnose
+from sidecar.supervision.child import ChildSpec, Context
+from sidecar.supervision.supervisor import Supervisor, diagnose
 from sidecar.wiring import api_maker, writing
 from workers.quiesce import SHUTDOWN, backup_worker, recover_worker
 

@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 
 from sidecar.announce import Announcer
-from sidecar.child import ChildSpec, Context
 from sidecar.config_file import ConfigFile, Latest
 from sidecar.engine.client import Engine
 from sidecar.engine.errors import EngineError
@@ -20,7 +19,6 @@ from sidecar.errors import SidecarError, told
 from sidecar.exit_codes import ExitCode
 from sidecar.left_down import BackrestLook, directory_of
 from sidecar.log import get_logger
-from sidecar.mailbox import Mailbox
 from sidecar.marker_watch import MarkerWatch
 from sidecar.messages import EngineChanged, HooksCutOff, PlansRendered, RendererInbox
 from sidecar.paths import DEFAULT_DOCKER_ROOT
@@ -28,7 +26,9 @@ from sidecar.recover import owed, recover
 from sidecar.settings import Settings
 from sidecar.status import StatusBoard
 from sidecar.status_file import StatusFile
-from sidecar.supervisor import Supervisor, diagnose
+from sidecar.supervision.child import ChildSpec, Context
+from sidecar.supervision.mailbox import Mailbox
+from sidecar.supervision.supervisor import Supervisor, diagnose
 from sidecar.wiring import Writing, api_maker, writing
 from workers import bring_back, docker_events, filesystem, writer
 from workers.quiesce import tools_for

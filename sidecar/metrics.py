@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from sidecar import __version__
 from sidecar.address import parse_address
-from sidecar.child import ChildSpec, Context, WorkerFacts
 from sidecar.log import get_logger
 from sidecar.status import LATENCY_BUCKETS, Facts, Moment, StatusBoard
+from sidecar.supervision.child import ChildSpec, Context, WorkerFacts
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry

@@ -20,10 +20,10 @@ from typing import Any
 import orjson
 
 from sidecar import __version__
-from sidecar.child import WorkerFacts
 from sidecar.findings import Finding
 from sidecar.log import get_logger, mask
 from sidecar.status import Facts, Moment, StatusBoard
+from sidecar.supervision.child import WorkerFacts
 
 NAME = "status.json"
 SHORTEST_INTERVAL = 2.0

@@ -4,9 +4,9 @@ import threading
 import time
 from collections.abc import Callable
 
-from sidecar.child import ChildSpec, Context, Restart
 from sidecar.messages import Report
-from sidecar.supervisor import Supervisor
+from sidecar.supervision.child import ChildSpec, Context, Restart
+from sidecar.supervision.supervisor import Supervisor
 
 
 class Clock:

@@ -6,11 +6,11 @@ import threading
 from dataclasses import dataclass, field
 from typing import Self
 
-from sidecar.child import Context
 from sidecar.engine.client import Engine
-from sidecar.mailbox import Mailbox
 from sidecar.messages import RendererInbox
-from sidecar.supervision_messages import Stop
+from sidecar.supervision.child import Context
+from sidecar.supervision.mailbox import Mailbox
+from sidecar.supervision.messages import Stop
 from workers import docker_events
 
 SOON = 5.0

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from sidecar.child import Context
-from sidecar.mailbox import Mailbox
 from sidecar.messages import HooksCutOff
-from sidecar.supervision_messages import Stop
+from sidecar.supervision.child import Context
+from sidecar.supervision.mailbox import Mailbox
+from sidecar.supervision.messages import Stop
 
 LONGEST_STEP = 120.0
 """Seconds within which one look and the starts that follow are done; each engine call has its own deadline."""

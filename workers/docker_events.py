@@ -19,13 +19,13 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final, Protocol
 
-from sidecar.child import Context
 from sidecar.duration import doubling
 from sidecar.engine.errors import EngineError
 from sidecar.engine.types import Event
 from sidecar.log import get_logger
-from sidecar.mailbox import Mailbox
 from sidecar.messages import EngineChanged, RendererInbox, VolumesChanged
+from sidecar.supervision.child import Context
+from sidecar.supervision.mailbox import Mailbox
 
 WINDOW: Final = 20.0
 """Seconds of one subscription. A hung engine is noticed so much later, plus the stream's own grace."""

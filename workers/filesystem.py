@@ -19,10 +19,10 @@ from collections.abc import Set as AbstractSet
 from contextlib import closing
 from pathlib import Path
 
-from sidecar.child import Context
 from sidecar.log import get_logger
-from sidecar.mailbox import Mailbox
 from sidecar.messages import ConfigChanged, RendererInbox, VolumesChanged
+from sidecar.supervision.child import Context
+from sidecar.supervision.mailbox import Mailbox
 
 STEP = 1_000
 """Milliseconds between two wake-ups of the native watcher; a change is told after one or two of them."""

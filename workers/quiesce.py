@@ -16,11 +16,11 @@ from pathlib import Path
 
 from sidecar.backup_once import Engine, run_backup_once
 from sidecar.backup_options import BackupOptions
-from sidecar.child import Context
 from sidecar.log import get_logger
 from sidecar.quiescer import Signals
 from sidecar.recover import Engine as RecoverEngine
 from sidecar.recover import Recovered, Tools, recover
+from sidecar.supervision.child import Context
 
 THREADS = 32
 """So many containers are taken down or brought up at once. A thread is only made when it is needed."""

@@ -14,17 +14,17 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from sidecar.announce import Announcer
-from sidecar.child import Context
 from sidecar.config_file import ConfigFile
 from sidecar.duration import doubling
 from sidecar.engine.errors import EngineError
 from sidecar.log import get_logger
-from sidecar.mailbox import Mailbox
 from sidecar.messages import ConfigChanged, EngineChanged, PlansRendered, RendererInbox, VolumesChanged
 from sidecar.observe import Observer, Source
 from sidecar.settings import Settings
 from sidecar.state_store import StateError
-from sidecar.supervision_messages import Stop
+from sidecar.supervision.child import Context
+from sidecar.supervision.mailbox import Mailbox
+from sidecar.supervision.messages import Stop
 
 LONGEST_WINDOW = 2.0
 """Seconds for which causes are gathered at most, once the first of them was served."""

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sidecar.apply import Applier
-from sidecar.child import Context
 from sidecar.errors import SidecarError
 from sidecar.log import get_logger
-from sidecar.mailbox import Mailbox
 from sidecar.messages import PlansRendered
-from sidecar.supervision_messages import Stop
+from sidecar.supervision.child import Context
+from sidecar.supervision.mailbox import Mailbox
+from sidecar.supervision.messages import Stop
 
 LONGEST_WAIT = 30.0
 """Seconds after which the loop comes round at the latest, to show that it lives."""

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sidecar.announce import Announcer
-from sidecar.child import Context
 from sidecar.config_file import ConfigFile, Latest
 from sidecar.engine.client import Engine
 from sidecar.engine.source import Source
-from sidecar.mailbox import Mailbox
 from sidecar.messages import PlansRendered, RendererInbox
 from sidecar.settings import resolve
 from sidecar.status import StatusBoard
-from sidecar.supervision_messages import Stop
+from sidecar.supervision.child import Context
+from sidecar.supervision.mailbox import Mailbox
+from sidecar.supervision.messages import Stop
 from sidecar.wiring import writing
 from tests.bench.figures import Figure, Sample, figure
 from tests.bench.world import RawEngine, write_config, write_seconds

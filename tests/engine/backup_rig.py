@@ -17,10 +17,10 @@ from typing import Any
 from sidecar.backup_once import run_backup_once
 from sidecar.backup_options import BackupOptions
 from sidecar.backup_summary import Outcome
-from sidecar.child import Context
 from sidecar.engine.client import Engine
 from sidecar.engine.types import Bind
 from sidecar.recover import Recovered, recover
+from sidecar.supervision.child import Context
 from tests.engine.harness import STAYS, TestEngine
 from tests.rcb_standin import image
 from workers.quiesce import tools_for

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from sidecar.engine.client import Engine
-from sidecar.mailbox import Mailbox
+from sidecar.supervision.mailbox import Mailbox
 from tests.engine.harness import TestEngine
 from tests.listening import Rig
 

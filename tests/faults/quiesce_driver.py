@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from sidecar import backup_once, log, recover
-from sidecar.child import ChildSpec
 from sidecar.engine.client import Engine
 from sidecar.journal import Journal
-from sidecar.supervisor import Supervisor
+from sidecar.supervision.child import ChildSpec
+from sidecar.supervision.supervisor import Supervisor
 from tests.engine.backup_rig import Site
 from workers.quiesce import SHUTDOWN, backup_worker, recover_worker
 

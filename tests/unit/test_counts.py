@@ -14,13 +14,13 @@ import pytest
 
 from sidecar import naming
 from sidecar.announce import Announcer
-from sidecar.child import Context
 from sidecar.config_file import ConfigFile
 from sidecar.engine.model import EngineSnapshot
 from sidecar.engine.snapshot import Snapshots
-from sidecar.mailbox import Mailbox
 from sidecar.messages import ConfigChanged, EngineChanged, PlansRendered, RendererInbox, VolumesChanged
-from sidecar.supervision_messages import Stop
+from sidecar.supervision.child import Context
+from sidecar.supervision.mailbox import Mailbox
+from sidecar.supervision.messages import Stop
 from tests.unit.stage import CONFIG, Clock, Stage
 from workers import renderer
 from workers.renderer import Renderer

@@ -7,11 +7,11 @@ from typing import cast
 
 import pytest
 
-from sidecar.child import Context
 from sidecar.daemon import Daemon
 from sidecar.engine.errors import EngineError
 from sidecar.engine.types import EngineInfo
 from sidecar.settings import resolve
+from sidecar.supervision.child import Context
 
 
 class Supervised:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.engine.client import Engine
-from sidecar.mailbox import Mailbox
+from sidecar.supervision.mailbox import Mailbox
 from tests.fake_engine import FakeEngine, Talk, answer, event, lines, refusal, replies
 from tests.listening import SOON, Rig
 from workers import docker_events

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.child import Context
 from sidecar.engine.errors import EngineError
 from sidecar.engine.types import Event
-from sidecar.mailbox import Mailbox
 from sidecar.messages import EngineChanged, RendererInbox
+from sidecar.supervision.child import Context
+from sidecar.supervision.mailbox import Mailbox
 from workers import docker_events
 
 

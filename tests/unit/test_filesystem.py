@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.child import Context
-from sidecar.mailbox import Mailbox
 from sidecar.messages import ConfigChanged, RendererInbox, VolumesChanged
-from sidecar.supervision_messages import Stop
+from sidecar.supervision.child import Context
+from sidecar.supervision.mailbox import Mailbox
+from sidecar.supervision.messages import Stop
 from workers import filesystem
 from workers.filesystem import ADDED, DELETED, MODIFIED, Batch, Watch
 

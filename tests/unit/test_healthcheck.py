@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from sidecar import healthcheck
-from sidecar.child import WorkerFacts
 from sidecar.healthcheck import judge, main, status_path
 from sidecar.messages import Applied, WriteFailed
 from sidecar.status import StatusBoard
 from sidecar.status_file import StatusFile, document
+from sidecar.supervision.child import WorkerFacts
 
 
 class World:

@@ -2,8 +2,8 @@ import threading
 
 import pytest
 
-from sidecar.mailbox import Mailbox
-from sidecar.supervision_messages import Stop
+from sidecar.supervision.mailbox import Mailbox
+from sidecar.supervision.messages import Stop
 
 
 def test_messages_come_out_in_order_and_once() -> None:

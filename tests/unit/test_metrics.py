@@ -10,12 +10,12 @@ import pytest
 
 from sidecar import metrics
 from sidecar.address import parse_address
-from sidecar.child import Context, WorkerFacts
 from sidecar.findings import Finding
 from sidecar.messages import Applied, WriteFailed
 from sidecar.metrics import MetricsServer, registry
 from sidecar.rendering import Rendering
 from sidecar.status import StatusBoard
+from sidecar.supervision.child import Context, WorkerFacts
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def test_the_spec_stops_at_once() -> None:
 
 def test_prometheus_is_imported_by_nobody_who_does_not_serve() -> None:
     script = (
-        "import sys; import sidecar.metrics, sidecar.status, sidecar.supervisor;"
+        "import sys; import sidecar.metrics, sidecar.status, sidecar.supervision.supervisor;"
         " sys.exit('prometheus_client' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", script], timeout=30).returncode == 0

@@ -9,7 +9,6 @@ import pytest
 
 from sidecar import log as logs
 from sidecar.announce import Announcer
-from sidecar.child import WorkerFacts
 from sidecar.config.plan import Plan
 from sidecar.engine.model import EngineSnapshot
 from sidecar.findings import Finding
@@ -19,6 +18,7 @@ from sidecar.status import LATENCY_BUCKETS, StatusBoard
 from sidecar.status_command import render_status
 from sidecar.status_file import MOST_FINDINGS, StatusFile, document
 from sidecar.store_errors import ConfigUnreadable
+from sidecar.supervision.child import WorkerFacts
 from tests.unit.builders import container
 
 WALL = 1_700_000_000.0  # 2023-11-14T22:13:20Z

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from sidecar import supervisor as module
-from sidecar.child import ChildSpec, Context
 from sidecar.exit_codes import ExitCode
+from sidecar.supervision import supervisor as module
+from sidecar.supervision.child import ChildSpec, Context
 from tests.failing_workers import EarlyFailing, Good, Hangs, LateFailing, Parent, ReturnsEarly, spec
 
 

@@ -10,13 +10,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from sidecar import supervisor as module
-from sidecar.child import ChildSpec, Context, Restart
 from sidecar.exit_codes import ExitCode
-from sidecar.mailbox import Mailbox
 from sidecar.messages import Applied, Report
-from sidecar.supervision_messages import Stop
-from sidecar.supervisor import Supervisor
+from sidecar.supervision import supervisor as module
+from sidecar.supervision.child import ChildSpec, Context, Restart
+from sidecar.supervision.mailbox import Mailbox
+from sidecar.supervision.messages import Stop
+from sidecar.supervision.supervisor import Supervisor
 from tests.failing_workers import EarlyFailing, FailsOnStop, Good, Parent, spec
 
 
@@ -217,8 +217,8 @@ def test_a_second_signal_is_counted_for_the_worker(monkeypatch: pytest.MonkeyPat
 def test_sigusr1_dumps_every_stack_and_the_process_lives_on() -> None:
     script = (
         "import os, signal\n"
-        "from sidecar.child import ChildSpec\n"
-        "from sidecar.supervisor import Supervisor\n"
+        "from sidecar.supervision.child import ChildSpec\n"
+        "from sidecar.supervision.supervisor import Supervisor\n"
         "def worker_with_a_name(ctx):\n"
         "    os.kill(os.getpid(), signal.SIGUSR1)\n"
         "    os.kill(os.getpid(), signal.SIGTERM)\n"

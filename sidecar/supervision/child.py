@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from sidecar.duration import doubling
-from sidecar.supervision_messages import Report, WorkerExited
+from sidecar.supervision.messages import Report, WorkerExited
 
 Restart = Literal["permanent", "transient", "temporary"]
 WorkerState = Literal["new", "running", "overdue", "backoff", "stopping", "stopped"]
@@ -18,7 +18,7 @@ FIRST_BEAT = 30.0
 
 
 class Stoppable(Protocol):
-    """An inbox that can be ended; see ``mailbox.Mailbox.stop``."""
+    """An inbox that can be ended; see ``supervision.mailbox.Mailbox.stop``."""
 
     def stop(self) -> None:
         """Wake the reader with the stop sentinel."""

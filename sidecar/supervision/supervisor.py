@@ -30,9 +30,9 @@ from types import FrameType
 from typing import NoReturn
 
 from sidecar import log as logs
-from sidecar.child import Child, ChildSpec, Context, WorkerFacts
 from sidecar.exit_codes import ExitCode
-from sidecar.supervision_messages import Report, Signalled, WorkerExited
+from sidecar.supervision.child import Child, ChildSpec, Context, WorkerFacts
+from sidecar.supervision.messages import Report, Signalled, WorkerExited
 
 __all__ = ["ChildSpec", "Context", "Supervisor", "WorkerFacts"]
 

@@ -20,7 +20,7 @@ import queue
 import threading
 from typing import Generic, TypeVar
 
-from sidecar.supervision_messages import Stop
+from sidecar.supervision.messages import Stop
 
 T = TypeVar("T")
 
