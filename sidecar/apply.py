@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Iterator
 from sidecar.announce import Announcer
 from sidecar.apply_api import ApiApply
 from sidecar.apply_make_up import MakeUps
-from sidecar.backrest_api import BackrestApi, Rejected
+from sidecar.backrest.api import BackrestApi, Rejected
 from sidecar.backrest_link import BackrestLink
 from sidecar.config_file import ConfigFile, Written
 from sidecar.duration import doubling

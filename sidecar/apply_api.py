@@ -1,6 +1,6 @@
 """Taking up new plans through Backrest's API: wait until it costs no backup, save, see that they are scheduled.
 
-A SetConfig disturbs nothing that runs, but it throws the queue away (see :mod:`sidecar.backrest_queue`), and may
+A SetConfig disturbs nothing that runs, but it throws the queue away (see :mod:`sidecar.backrest.queue`), and may
 itself go unheard: from 1.10 on Backrest drops the news of a change while it takes up the one before (backrest:
 internal/eventemitter/eventemitter.go:45-58). So it is sent when nothing is due or about to be; what it may cost all
 the same is on the disk before it (see :mod:`sidecar.make_up`); and it counts as applied once every plan has a run in
@@ -13,9 +13,9 @@ import datetime as dt
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 
-from sidecar.backrest_api import BackrestApi, Config, ModnoConflict, Operation, Rejected, Saved, save
-from sidecar.backrest_copies import Copies, RepoEdits
-from sidecar.backrest_queue import Wait, entries, interval_plans, scheduled_plans, waits_for
+from sidecar.backrest.api import BackrestApi, Config, ModnoConflict, Operation, Rejected, Saved, save
+from sidecar.backrest.copies import Copies, RepoEdits
+from sidecar.backrest.queue import Wait, entries, interval_plans, scheduled_plans, waits_for
 from sidecar.config_file import ConfigFile
 from sidecar.failures import Busy
 from sidecar.log import get_logger

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from sidecar.backrest_api import PLAN_OPERATIONS, BackrestApi, BackrestApiError
-from sidecar.backrest_queue import scheduled_plans
+from sidecar.backrest.api import PLAN_OPERATIONS, BackrestApi, BackrestApiError
+from sidecar.backrest.queue import scheduled_plans
 from sidecar.config_file import ConfigFile
 from sidecar.duration import doubling
 from sidecar.log import get_logger

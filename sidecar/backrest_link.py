@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from sidecar.backrest_api import ApiDenied, BackrestApi, BackrestApiError, Operation
+from sidecar.backrest.api import ApiDenied, BackrestApi, BackrestApiError, Operation
 from sidecar.log import get_logger
 from sidecar.status import StatusBoard
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from sidecar import backup_wishes, env_file, helpers, rcb, rcb_engine, restic_engine, retention_run
+from sidecar.backrest.protected import protected
 from sidecar.backup_job import Findings, Job, ResticError
 from sidecar.backup_options import BackupOptions, volatile
 from sidecar.backup_steps import LeaveOut, Step
@@ -28,7 +29,6 @@ from sidecar.helpers import Helpers, InterruptedRunError
 from sidecar.journal import Journal, RunInProgressError, RunLock
 from sidecar.journal_book import Book, JournalError
 from sidecar.log import mask, set_secrets
-from sidecar.protected import protected
 from sidecar.quiesce import QuiescePlan, Selector, candidates, plan
 from sidecar.quiescer import BEAT, QuiesceError
 from sidecar.rcb import RcbError

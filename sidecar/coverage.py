@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 
 import orjson
 
+from sidecar.backrest.protected import choose_backrest
 from sidecar.engine.client import Engine
 from sidecar.engine.model import SwarmService
 from sidecar.engine.types import SwarmNode, SwarmTask
@@ -22,7 +23,6 @@ from sidecar.explain import look
 from sidecar.explain_model import Explanation
 from sidecar.findings import printable
 from sidecar.naming import workload_of_service
-from sidecar.protected import choose_backrest
 from sidecar.settings import Settings
 
 _NO_TASK = frozenset({"new", "pending", "rejected", "failed", "shutdown", "orphaned", "remove", "complete"})

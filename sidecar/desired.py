@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from sidecar.backrest.protected import choose_backrest, find_backrest
 from sidecar.engine.model import EngineSnapshot
 from sidecar.findings import Finding
 from sidecar.paths import View, view_of
 from sidecar.plans import Memo, render
-from sidecar.protected import choose_backrest, find_backrest
 from sidecar.rendering import AMBIGUOUS_BACKREST, Basis, Rendering
 from sidecar.settings import Settings
 

@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 
 import orjson
 
-from sidecar.backrest_idle import zones_of
+from sidecar.backrest.idle import zones_of
 from sidecar.boot import read_boot
 from sidecar.config_file import ConfigFile
 from sidecar.engine.client import Engine
@@ -132,7 +132,7 @@ def _repo_unknown(finding: Finding) -> Finding:
 
 def _clock(settings: Settings, engine: Source, snapshot: EngineSnapshot) -> Clock:
     """Return the zone that Backrest reads its schedules in, as far as it can be known from outside."""
-    from sidecar.protected import find_backrest
+    from sidecar.backrest.protected import find_backrest
 
     backrest = find_backrest(snapshot, settings.backrest_container)
     if backrest is not None and isinstance(engine, Engine):

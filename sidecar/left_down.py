@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sidecar.backrest import locate
-from sidecar.backrest_api import BackrestApi, BackrestApiError
+from sidecar.backrest.api import BackrestApi, BackrestApiError
+from sidecar.backrest.container import locate
 from sidecar.config_file import ConfigFile
 from sidecar.engine.client import Engine
 from sidecar.engine.model import Container

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sidecar.backrest_queue import QUIET, Operation, interval_plans
+from sidecar.backrest.queue import QUIET, Operation, interval_plans
 from sidecar.state import MakeUp
 
 BEGINS = 5.0

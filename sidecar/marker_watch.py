@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-from sidecar.backrest import BackrestEngine, locate
-from sidecar.backrest_idle import idle_report
+from sidecar.backrest.container import BackrestEngine, locate
+from sidecar.backrest.idle import idle_report
 from sidecar.duration import doubling
 from sidecar.engine.errors import EngineError
 from sidecar.engine.model import Container, SwarmService

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sidecar import config_view
+from sidecar.backrest.protected import VERSION_LABEL, find_backrest
 from sidecar.config.validation import Checked
 from sidecar.desired import Desired
 from sidecar.fingerprint import Fingerprint
@@ -15,7 +16,6 @@ from sidecar.merge import merge_checked, plan_digest
 from sidecar.merge_pass import Settled
 from sidecar.merge_result import NO_BOOT, Boot, Merge, MergeOptions
 from sidecar.messages import PlansRendered
-from sidecar.protected import VERSION_LABEL, find_backrest
 from sidecar.rendering import ConfigView, Rendering
 from sidecar.settings import Settings
 from sidecar.state import State

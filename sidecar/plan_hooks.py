@@ -36,7 +36,7 @@ def against_stopping(
 
     Args:
         containers: The workload's containers.
-        guarded: Container id → reason, see ``protected.protected``.
+        guarded: Container id → reason, see ``backrest.protected.protected``.
         snapshot: For the swarm's services.
     """
     found = [(c.name, guarded[c.id]) for c in containers if c.id in guarded]

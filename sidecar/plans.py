@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from sidecar import naming
 from sidecar.assignment import assign, inherited_plan
+from sidecar.backrest.protected import protected
 from sidecar.discovery import asked_by, enabled_volumes, labels_of_volumes
 from sidecar.engine.model import Container, EngineSnapshot, Volume
 from sidecar.findings import Finding
@@ -23,7 +24,6 @@ from sidecar.path_facts import NO_FACTS, Facts
 from sidecar.paths import PathRules, View
 from sidecar.plan_hooks import against_stopping
 from sidecar.plan_paths import PathContext, draft_paths
-from sidecar.protected import protected
 from sidecar.rendering import ConfigView, Owners, RenderedPlan, Rendering, origins_of
 from sidecar.repo_choice import RepoChoice
 from sidecar.settings import Settings

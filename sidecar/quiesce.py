@@ -157,7 +157,7 @@ def plan(
     Args:
         snapshot: The engine.
         selector: Which containers ask for it.
-        protected: Container id → why it must not be stopped, see ``protected.protected``.
+        protected: Container id → why it must not be stopped, see ``backrest.protected.protected``.
         details: An inspect of each of :func:`candidates`; one that is missing has gone meanwhile.
         mode: ``stop`` or ``pause``.
         timeout: Seconds for every container to stop; None lets each container's own setting win.

@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from sidecar.backrest import BackrestEngine, IdleWatch, Located, locate
+from sidecar.backrest.container import BackrestEngine, IdleWatch, Located, locate
+from sidecar.backrest.protected import VERSION_LABEL
 from sidecar.backrest_link import BackrestLink
 from sidecar.config_file import ConfigFile, Written
 from sidecar.engine.errors import EngineError
@@ -21,7 +22,6 @@ from sidecar.engine.model import Container
 from sidecar.engine.types import ContainerState
 from sidecar.failures import Busy
 from sidecar.log import get_logger
-from sidecar.protected import VERSION_LABEL
 from sidecar.restart_cycle import RestartCycle, Restarted, Waits, unix_time
 from sidecar.restart_queue import UNTOLD, Queue, logged_operations, stopped_by_hooks
 from sidecar.settings import Settings

@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sidecar.backrest import (
+from sidecar.backrest.container import (
     BackrestEngine,
     Failed,
     Pending,
@@ -21,10 +21,10 @@ from sidecar.backrest import (
     cut_off_operations,
     fatal_in_log,
 )
-from sidecar.backrest_idle import zones_of
+from sidecar.backrest.idle import zones_of
+from sidecar.backrest.start_log import ConfigFault
+from sidecar.backrest.starved import starved_plans
 from sidecar.backrest_link import BackrestLink
-from sidecar.backrest_log import ConfigFault
-from sidecar.backrest_starved import starved_plans
 from sidecar.config_file import ConfigFile, Written
 from sidecar.engine.errors import EngineError
 from sidecar.engine.types import ContainerState

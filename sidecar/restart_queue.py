@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sidecar.backrest import BackrestEngine
-from sidecar.backrest_queue import Operation
-from sidecar.backrest_tasks import LINES, tasks_in_log
+from sidecar.backrest.container import BackrestEngine
+from sidecar.backrest.queue import Operation
+from sidecar.backrest.tasks import LINES, tasks_in_log
 from sidecar.engine.errors import EngineError
 from sidecar.make_up import at_risk
 from sidecar.state import MakeUp

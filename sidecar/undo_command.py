@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from sidecar.announce import Announcer
-from sidecar.backrest_copies import Copies
+from sidecar.backrest.copies import Copies
 from sidecar.config import document
 from sidecar.config.protojson import MAX_INT32, as_int
 from sidecar.config_file import ConfigFile, Written

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from sidecar.announce import Announcer
 from sidecar.apply import Applier
-from sidecar.backrest_api import BackrestApi
+from sidecar.backrest.api import BackrestApi
 from sidecar.backrest_link import BackrestLink
 from sidecar.boot import read_boot
 from sidecar.config_file import ConfigFile, Latest

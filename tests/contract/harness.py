@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, Self
 
-from sidecar.backrest_api import BackrestApi
+from sidecar.backrest.api import BackrestApi
 from tests.double_version import NEWEST, Version
 from tests.waiting import eventually
 

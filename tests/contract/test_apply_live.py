@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from sidecar import apply_api
-from sidecar.backrest_api import ids
+from sidecar.backrest.api import ids
 from tests.contract.conftest import REAL
 from tests.contract.harness import Running
 from tests.contract.live_rig import LiveRig, config, plan

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from sidecar import desired, merge, plans
-from sidecar.backrest_api import BackrestApi, Config
+from sidecar.backrest.api import BackrestApi, Config
 from sidecar.engine.types import ContainerState, Process
 from sidecar.rendering import Rendering
 from tests.contract.harness import Running

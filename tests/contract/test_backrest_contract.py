@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from sidecar.backrest_api import ApiDenied, ModnoConflict, Rejected, ids, save
-from sidecar.backrest_log import config_error_in_log, config_faults_in_log, fatal_in_log
+from sidecar.backrest.api import ApiDenied, ModnoConflict, Rejected, ids, save
+from sidecar.backrest.start_log import config_error_in_log, config_faults_in_log, fatal_in_log
 from tests.backrest_double import Double
 from tests.contract.harness import Running
 from tests.contract.samples import (

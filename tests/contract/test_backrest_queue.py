@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.backrest_api import BackrestApiError
+from sidecar.backrest.api import BackrestApiError
 from tests.contract.harness import Running
 from tests.waiting import eventually
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.backrest import cut_off_operations
-from sidecar.backrest_api import ApiUnreachable
-from sidecar.backrest_idle import idle_report
-from sidecar.backrest_log import config_error_in_log, cut_off_in_log, fatal_in_log
+from sidecar.backrest.api import ApiUnreachable
+from sidecar.backrest.container import cut_off_operations
+from sidecar.backrest.idle import idle_report
+from sidecar.backrest.start_log import config_error_in_log, cut_off_in_log, fatal_in_log
 from sidecar.engine.types import Process
 from tests.contract.harness import Running
 from tests.contract.test_backrest_contract import GOOD_RAW, hooked

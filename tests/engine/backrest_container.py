@@ -11,7 +11,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from sidecar.backrest_api import BackrestApi, BackrestApiError
+from sidecar.backrest.api import BackrestApi, BackrestApiError
 from tests.contract.harness import RESTIC
 from tests.engine import busybox, closure
 from tests.engine.harness import TestEngine

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sidecar.backrest_api import BackrestApi
+from sidecar.backrest.api import BackrestApi
 from tests.contract.harness import free_port
 from tests.engine.harness import TestEngine
 from tests.waiting import eventually

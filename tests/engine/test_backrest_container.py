@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.backrest import (
+from sidecar.backrest.container import (
     Failed,
     Pending,
     Up,

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.backrest_queue import Operation
+from sidecar.backrest.queue import Operation
 from tests.engine import backrest_container
 from tests.engine.backrest_container import BackrestContainer
 from tests.engine.harness import TestEngine

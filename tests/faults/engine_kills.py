@@ -18,7 +18,7 @@ from typing import Any
 
 import orjson
 
-from sidecar import backrest, backrest_idle
+from sidecar.backrest import container, idle
 from sidecar.cli import run
 from sidecar.config_store import ConfigStore
 from sidecar.engine.client import Engine
@@ -57,7 +57,7 @@ def apply(config: Path, engine: str, schedule: str, kill_at: int = -1) -> tuple[
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
-        backrest.UP_AFTER, backrest_idle.LOOKS_APART, backrest_idle.BLIND = 0.3, 0.1, 0.1  # type: ignore[attr-defined]
+        container.UP_AFTER, idle.LOOKS_APART, idle.BLIND = 0.3, 0.1, 0.1  # type: ignore[attr-defined]
         steps = Steps(kill_at)
         with config.with_name("sidecar.log").open("a") as log, contextlib.redirect_stdout(log):
             code = run([

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.backrest_api import BackrestApi
+from sidecar.backrest.api import BackrestApi
 from tests.backrest_double import Double
 
 GUID = "a" * 64

@@ -16,7 +16,7 @@ import orjson
 
 from sidecar.announce import Announcer
 from sidecar.apply import Applier
-from sidecar.backrest_api import BackrestApi
+from sidecar.backrest.api import BackrestApi
 from sidecar.backrest_link import BackrestLink
 from sidecar.config_file import ConfigFile, Latest
 from sidecar.desired import Desired, path_view

@@ -10,8 +10,8 @@ from typing import Any, cast
 import pytest
 
 from sidecar import apply_make_up
-from sidecar.backrest_api import ApiUnreachable, BackrestApi
-from sidecar.backrest_queue import Operation, scheduled_plans
+from sidecar.backrest.api import ApiUnreachable, BackrestApi
+from sidecar.backrest.queue import Operation, scheduled_plans
 from sidecar.failures import Busy
 from sidecar.state import MakeUp
 from tests.unit.builders import container

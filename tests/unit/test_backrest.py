@@ -9,14 +9,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.backrest import (
-    BackrestEngine,
-    Failed,
-    Pending,
-    Up,
-    UpWatch,
-    locate,
-)
+from sidecar.backrest.container import BackrestEngine, Failed, Pending, Up, UpWatch, locate
 from sidecar.engine.client import Engine
 from sidecar.engine.model import COMPOSE_ONEOFF, COMPOSE_PROJECT, COMPOSE_SERVICE, Container
 from sidecar.engine.types import ContainerState, Process

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sidecar.backrest_api import (
+from sidecar.backrest.api import (
     ApiDenied,
     ApiUnreachable,
     BackrestApi,
@@ -19,7 +19,7 @@ from sidecar.backrest_api import (
     Rejected,
     UnexpectedReply,
 )
-from sidecar.backrest_http import strict_json
+from sidecar.backrest.http import strict_json
 from tests.backrest_double import Double, hash_password
 from tests.unit.conftest import PLAN, SECRET
 
@@ -216,7 +216,7 @@ def test_what_can_be_sent_back_is_taken() -> None:
 def test_a_backup_is_asked_for_and_not_waited_for(
     api: BackrestApi, double: Double, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sidecar.backrest_api.BACKUP_TIMEOUT", 0.3)
+    monkeypatch.setattr("sidecar.backrest.api.BACKUP_TIMEOUT", 0.3)
     api = BackrestApi(double.url)
     double.tasks.seconds = 1.5
     first, second = api.back_up("p1"), api.back_up("p1")

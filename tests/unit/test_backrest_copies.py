@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from sidecar.backrest_api import BackrestApi, ids
-from sidecar.backrest_copies import Copies, RepoEdits, edits_undone
+from sidecar.backrest.api import BackrestApi, ids
+from sidecar.backrest.copies import Copies, RepoEdits, edits_undone
 from tests.backrest_double import Double
 from tests.unit.builders import container
 from tests.unit.conftest import SECRET

@@ -10,12 +10,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from sidecar.backrest import (
-    IdleWatch,
-    idle_report,
-    zones_of,
-)
-from sidecar.backrest_queue import Operation
+from sidecar.backrest.container import IdleWatch, idle_report, zones_of
+from sidecar.backrest.queue import Operation
 from sidecar.engine.model import Mount
 from sidecar.engine.types import ContainerState, Process
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.backrest import config_error_in_log, cut_off_operations, fatal_in_log
-from sidecar.backrest_api import Operation
-from sidecar.backrest_log import config_faults_in_log
+from sidecar.backrest.api import Operation
+from sidecar.backrest.container import config_error_in_log, cut_off_operations, fatal_in_log
+from sidecar.backrest.start_log import config_faults_in_log
 
 SAMPLES = Path(__file__).resolve().parents[2] / "testdata" / "backrest-logs"
 VERSIONS = ("1.8.1", "1.10.1", "1.12.1", "1.13.0", "1.14.1")

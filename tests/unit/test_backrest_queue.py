@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.backrest_queue import (
+from sidecar.backrest.queue import (
     LEAST_QUIET,
     QUIET,
     Operation,

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from sidecar.backrest_queue import Operation
-from sidecar.backrest_starved import starved_plans
+from sidecar.backrest.queue import Operation
+from sidecar.backrest.starved import starved_plans
 
 STOP = dt.datetime(2026, 11, 25, 2, 0, 10, tzinfo=dt.UTC).timestamp()
 

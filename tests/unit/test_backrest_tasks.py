@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from sidecar.backrest_tasks import SHORT, STALE, UNSEEN_END, tasks_in_log
+from sidecar.backrest.tasks import SHORT, STALE, UNSEEN_END, tasks_in_log
 
 DAY = "2026-11-25T"
 

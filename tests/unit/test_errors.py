@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from sidecar.backrest_http import ApiUnreachable
+from sidecar.backrest.http import ApiUnreachable
 from sidecar.config.document import ConfigError
 from sidecar.engine.errors import EngineError
 from sidecar.errors import SidecarError, told

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.backrest_api import ApiUnreachable
+from sidecar.backrest.api import ApiUnreachable
 from sidecar.engine.errors import EngineError
 from sidecar.engine.model import EngineSnapshot
 from sidecar.engine.types import Process

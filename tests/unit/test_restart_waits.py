@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from sidecar.backrest_api import BackrestApi
-from sidecar.backrest_http import ApiDenied, ApiUnreachable, BackrestApiError
-from sidecar.backrest_queue import Operation
+from sidecar.backrest.api import BackrestApi
+from sidecar.backrest.http import ApiDenied, ApiUnreachable, BackrestApiError
+from sidecar.backrest.queue import Operation
 from sidecar.healthcheck import judge
 from sidecar.messages import ApplyWaits
 from sidecar.metrics import registry

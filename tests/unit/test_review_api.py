@@ -10,9 +10,9 @@ from typing import Any, cast
 import orjson
 import pytest
 
-from sidecar.backrest_api import BackrestApi, Rejected
-from sidecar.backrest_log import ConfigFault
-from sidecar.backrest_queue import Operation
+from sidecar.backrest.api import BackrestApi, Rejected
+from sidecar.backrest.queue import Operation
+from sidecar.backrest.start_log import ConfigFault
 from tests.unit.builders import container
 from tests.unit.stage import CONFIG, Stage
 

@@ -10,7 +10,7 @@ import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sidecar.backrest_queue import Operation, entries, scheduled_plans
+from sidecar.backrest.queue import Operation, entries, scheduled_plans
 from sidecar.config.cron import next_runs
 
 _MOMENT = 1.0

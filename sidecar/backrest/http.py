@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from sidecar.backrest_log import ConfigFault, parse_refusal
+from sidecar.backrest.start_log import ConfigFault, parse_refusal
 from sidecar.errors import SidecarError
 
 if TYPE_CHECKING:

@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from sidecar.backrest_idle import IdleLook, IdleState, IdleWatch, idle_report, zones_of
-from sidecar.backrest_log import ConfigFault, config_error_in_log, cut_off_in_log, fatal_in_log
-from sidecar.backrest_queue import Operation
+from sidecar.backrest.idle import IdleLook, IdleState, IdleWatch, idle_report, zones_of
+from sidecar.backrest.protected import choose_backrest, is_by_id
+from sidecar.backrest.queue import Operation
+from sidecar.backrest.start_log import ConfigFault, config_error_in_log, cut_off_in_log, fatal_in_log
 from sidecar.engine.model import Container
 from sidecar.engine.types import ContainerState, Process
-from sidecar.protected import choose_backrest, is_by_id
 
 __all__ = [
     "BackrestEngine",

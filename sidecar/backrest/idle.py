@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from sidecar.backrest_queue import LOOKS_APART, Operation, Wait, waits_for
+from sidecar.backrest.queue import LOOKS_APART, Operation, Wait, waits_for
 from sidecar.engine.types import ContainerState, Process
 from sidecar.findings import printable
 

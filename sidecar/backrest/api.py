@@ -7,7 +7,7 @@ Four things make it safe for a second writer:
 - We send back the very document that GetConfig gave, with nothing but ``plans`` changed: hashes that come masked
   are restored by Backrest, fields that we do not know survive.
 - AddRepo neither checks nor raises ``modno`` (backresthandler.go:189-239), so the document is read once more right
-  before it is sent; what is undone all the same is found by :mod:`sidecar.backrest_copies`.
+  before it is sent; what is undone all the same is found by :mod:`sidecar.backrest.copies`.
 - No text that leaves this module holds credentials or a value of the config.
 """
 
@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sidecar.backrest_http import (
+from sidecar.backrest.http import (
     ApiDenied,
     ApiUnreachable,
     BackrestApiError,
@@ -26,8 +26,8 @@ from sidecar.backrest_http import (
     Rejected,
     UnexpectedReply,
 )
-from sidecar.backrest_log import CUT_OFF_MESSAGE
-from sidecar.backrest_queue import Operation
+from sidecar.backrest.queue import Operation
+from sidecar.backrest.start_log import CUT_OFF_MESSAGE
 
 __all__ = [
     "ApiDenied",

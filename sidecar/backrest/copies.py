@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sidecar.backrest_api import entries_by_id, plain
+from sidecar.backrest.api import entries_by_id, plain
 
 Config = dict[str, Any]
 Mark = Mapping[str, tuple[int, int]]

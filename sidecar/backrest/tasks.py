@@ -12,7 +12,7 @@ import json
 import re
 from dataclasses import dataclass, replace
 
-from sidecar.backrest_queue import Operation
+from sidecar.backrest.queue import Operation
 
 LINES = 4000
 """Lines of the log that are enough: a run writes some ten of them."""
