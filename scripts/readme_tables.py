@@ -11,8 +11,8 @@ from pathlib import Path
 README = Path(__file__).resolve().parent.parent / "README.md"
 sys.path.insert(0, str(README.parent))
 
-from sidecar.flags import BACKUP, DAEMON, FLAGS, Flag  # noqa: E402  # the path comes first
 from sidecar.labels.keys import KEYS  # noqa: E402  # the same
+from sidecar.settings.flags import BACKUP, DAEMON, FLAGS, Flag  # noqa: E402  # the path comes first
 
 
 def labels_table() -> str:

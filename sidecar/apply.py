@@ -23,7 +23,7 @@ from sidecar.log import get_logger
 from sidecar.merge_result import Merge
 from sidecar.messages import Applied, ApplyWaits, PlansRendered, Report, WriteFailed
 from sidecar.restart import Restarter
-from sidecar.settings import Settings
+from sidecar.settings.settings import Settings
 from sidecar.state import Owed
 
 LONGEST_SETTLE = 60.0

@@ -23,7 +23,7 @@ from sidecar.make_up import at_risk
 from sidecar.merge_result import Merge
 from sidecar.messages import PlansRendered
 from sidecar.rendering import Owners
-from sidecar.settings import Settings
+from sidecar.settings.settings import Settings
 from sidecar.state import expecting
 
 ATTEMPTS = 5

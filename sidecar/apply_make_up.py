@@ -15,7 +15,7 @@ from sidecar.config_file import ConfigFile
 from sidecar.duration import doubling
 from sidecar.log import get_logger
 from sidecar.make_up import BEGINS, queued, settled
-from sidecar.settings import SettingsError
+from sidecar.settings.settings import SettingsError
 from sidecar.state import MakeUp, State
 
 FIRST_PAUSE, LONGEST_PAUSE = 15.0, 600.0

@@ -10,7 +10,7 @@ from sidecar.findings import Finding, printable
 from sidecar.finished_plan import Draft
 from sidecar.naming import Workload
 from sidecar.rendering import ConfigView, Owners, RenderedPlan, origins_of
-from sidecar.settings import Settings
+from sidecar.settings.settings import Settings
 from sidecar.succession import Heir, heirs
 
 

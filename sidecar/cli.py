@@ -16,7 +16,7 @@ import click
 
 from sidecar import __version__
 from sidecar.exit_codes import ExitCode
-from sidecar.flags import COMMANDS, FLAGS, Flag, flags_for
+from sidecar.settings.flags import COMMANDS, FLAGS, Flag, flags_for
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 _SHORT = {
@@ -175,7 +175,7 @@ def _command(
         own = {parameter.name: given.pop(parameter.name or "") for parameter in extra}
         if raw:
             return body(**own)
-        from sidecar.settings import SettingsError, resolve
+        from sidecar.settings.settings import SettingsError, resolve
 
         by_flag = {flag.name: given.get(flag.field) for flag in flags_for(name)}
         try:

@@ -24,7 +24,7 @@ from sidecar.merge_result import NO_BOOT, Boot, Merge
 from sidecar.merger import Merger
 from sidecar.messages import PlansRendered
 from sidecar.rendering import ConfigView, Owners
-from sidecar.settings import Settings
+from sidecar.settings.settings import Settings
 from sidecar.state import Owed, Quarantined, State, StateUnusable, expecting, from_json, to_json
 from sidecar.state_store import Known, StateStore
 from sidecar.store_errors import Changed, ConfigUnreadable, NotWritable

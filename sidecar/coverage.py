@@ -23,7 +23,7 @@ from sidecar.explain import look
 from sidecar.explain_model import Explanation
 from sidecar.findings import printable
 from sidecar.naming import workload_of_service
-from sidecar.settings import Settings
+from sidecar.settings.settings import Settings
 
 _NO_TASK = frozenset({"new", "pending", "rejected", "failed", "shutdown", "orphaned", "remove", "complete"})
 """States of a task that has no node yet, or none any more."""

@@ -23,7 +23,7 @@ from sidecar.marker_watch import MarkerWatch
 from sidecar.messages import EngineChanged, HooksCutOff, PlansRendered, RendererInbox
 from sidecar.paths import DEFAULT_DOCKER_ROOT
 from sidecar.recover import owed, recover
-from sidecar.settings import Settings
+from sidecar.settings.settings import Settings
 from sidecar.status import StatusBoard
 from sidecar.status_file import StatusFile
 from sidecar.supervision.child import ChildSpec, Context

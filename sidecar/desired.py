@@ -15,7 +15,7 @@ from sidecar.findings import Finding
 from sidecar.paths import View, view_of
 from sidecar.plans import Memo, render
 from sidecar.rendering import AMBIGUOUS_BACKREST, Basis, Rendering
-from sidecar.settings import Settings
+from sidecar.settings.settings import Settings
 
 
 def path_view(snapshot: EngineSnapshot, remembered: View, settings: Settings) -> View:

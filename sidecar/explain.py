@@ -25,7 +25,7 @@ from sidecar.naming import without_temporary
 from sidecar.observe import Observer
 from sidecar.plans import path_context
 from sidecar.rendering import AMBIGUOUS_BACKREST, ConfigView
-from sidecar.settings import Settings
+from sidecar.settings.settings import Settings
 
 
 def explain(

@@ -19,7 +19,7 @@ from sidecar.plan_hooks import plan_hooks
 from sidecar.plan_paths import PathDraft
 from sidecar.rendering import RenderedPlan
 from sidecar.repo_choice import RepoChoice, no_repo_finding
-from sidecar.settings import Settings
+from sidecar.settings.settings import Settings
 
 
 @dataclass(slots=True)

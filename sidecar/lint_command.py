@@ -39,7 +39,7 @@ def lint(files: Sequence[str], fmt: Format, *, separate: bool = False, **given: 
     Raises:
         click.UsageError: A value that its flag does not take; the message names it.
     """
-    from sidecar.flags import flags_for
+    from sidecar.settings.flags import flags_for
 
     values: dict[str, Any] = {}
     for flag in flags_for("lint"):

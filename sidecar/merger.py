@@ -17,7 +17,7 @@ from sidecar.merge_pass import Settled
 from sidecar.merge_result import NO_BOOT, Boot, Merge, MergeOptions
 from sidecar.messages import PlansRendered
 from sidecar.rendering import ConfigView, Rendering
-from sidecar.settings import Settings
+from sidecar.settings.settings import Settings
 from sidecar.state import State
 
 KEEP_LAST_N_SINCE = (1, 9, 0)

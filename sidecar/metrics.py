@@ -17,8 +17,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from sidecar import __version__
-from sidecar.address import parse_address
 from sidecar.log import get_logger
+from sidecar.settings.address import parse_address
 from sidecar.status import LATENCY_BUCKETS, Facts, Moment, StatusBoard
 from sidecar.supervision.child import ChildSpec, Context, WorkerFacts
 

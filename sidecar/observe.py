@@ -15,7 +15,7 @@ from sidecar.engine.model import EngineSnapshot
 from sidecar.path_probe import Engine, PathProbe
 from sidecar.paths import View
 from sidecar.rendering import Basis, ConfigView, Owners, Rendering
-from sidecar.settings import Settings
+from sidecar.settings.settings import Settings
 
 
 class Source(Protocol):

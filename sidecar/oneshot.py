@@ -20,7 +20,7 @@ from sidecar.messages import Applied, PlansRendered, Report, WriteFailed
 from sidecar.observe import Observer
 from sidecar.plans import skipped
 from sidecar.rendering import AMBIGUOUS_BACKREST
-from sidecar.settings import Settings
+from sidecar.settings.settings import Settings
 from sidecar.wiring import Writing, api_maker, writing
 
 log = get_logger(__name__)

@@ -26,7 +26,7 @@ from sidecar.plan_hooks import against_stopping
 from sidecar.plan_paths import PathContext, draft_paths
 from sidecar.rendering import ConfigView, Owners, RenderedPlan, Rendering, origins_of
 from sidecar.repo_choice import RepoChoice
-from sidecar.settings import Settings
+from sidecar.settings.settings import Settings
 from sidecar.succession import Heir
 from sidecar.unasked import unasked
 

@@ -31,7 +31,7 @@ from sidecar.engine.types import ContainerState
 from sidecar.lock import LockError, LockTimeout
 from sidecar.log import get_logger
 from sidecar.restart_queue import UNTOLD, Queue, logged_operations
-from sidecar.settings import Settings
+from sidecar.settings.settings import Settings
 from sidecar.state import Quarantined, State, StoppedBackrest
 
 RAN_WELL = 60.0

@@ -12,7 +12,7 @@ from sidecar.duration import format_duration
 from sidecar.exit_codes import ExitCode
 from sidecar.findings import printable
 from sidecar.healthcheck import LIMITS, judge
-from sidecar.settings import Settings
+from sidecar.settings.settings import Settings
 
 MOST_ROWS = 30
 """Rows of skipped containers and invisible paths for people; ``--json`` has up to 200."""

@@ -21,7 +21,7 @@ from sidecar.log import get_logger
 from sidecar.merge_result import Merge
 from sidecar.oneshot import stopping
 from sidecar.restart import Restarter
-from sidecar.settings import Settings
+from sidecar.settings.settings import Settings
 from sidecar.undo import UndoCopy
 from sidecar.wiring import writing
 

@@ -18,7 +18,7 @@ from sidecar.engine.model import Container
 from sidecar.engine.source import Source
 from sidecar.messages import Report
 from sidecar.restart import Restarter
-from sidecar.settings import Settings
+from sidecar.settings.settings import Settings
 from sidecar.status import StatusBoard
 
 

@@ -20,7 +20,7 @@ from sidecar.engine.errors import EngineError
 from sidecar.log import get_logger
 from sidecar.messages import ConfigChanged, EngineChanged, PlansRendered, RendererInbox, VolumesChanged
 from sidecar.observe import Observer, Source
-from sidecar.settings import Settings
+from sidecar.settings.settings import Settings
 from sidecar.state_store import StateError
 from sidecar.supervision.child import Context
 from sidecar.supervision.mailbox import Mailbox

@@ -13,7 +13,7 @@ from sidecar.config_file import ConfigFile, Latest
 from sidecar.engine.client import Engine
 from sidecar.engine.source import Source
 from sidecar.messages import PlansRendered, RendererInbox
-from sidecar.settings import resolve
+from sidecar.settings.settings import resolve
 from sidecar.status import StatusBoard
 from sidecar.supervision.child import Context
 from sidecar.supervision.mailbox import Mailbox

@@ -13,7 +13,7 @@ from sidecar.desired import Desired, path_view
 from sidecar.engine.model import Container, EngineSnapshot
 from sidecar.messages import Applied, PlansRendered, Report
 from sidecar.rendering import Basis
-from sidecar.settings import resolve
+from sidecar.settings.settings import resolve
 from tests.contract.harness import Running
 
 GUID = "0" * 64

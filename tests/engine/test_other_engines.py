@@ -15,7 +15,7 @@ from sidecar.engine.client import Engine
 from sidecar.paths import view_of
 from sidecar.plans import render
 from sidecar.rendering import ConfigView, Rendering
-from sidecar.settings import resolve
+from sidecar.settings.settings import resolve
 from tests.engine.harness import TestEngine
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(120)]

@@ -14,7 +14,7 @@ from sidecar.engine.client import Engine
 from sidecar.engine.types import PathStat
 from sidecar.observe import Observer
 from sidecar.rendering import ConfigView, Rendering
-from sidecar.settings import resolve
+from sidecar.settings.settings import resolve
 from tests.engine.harness import TestEngine
 
 pytestmark = pytest.mark.engine

@@ -10,7 +10,7 @@ import pytest
 from sidecar.engine.client import Engine
 from sidecar.plans import render
 from sidecar.rendering import ConfigView
-from sidecar.settings import resolve
+from sidecar.settings.settings import resolve
 from tests.engine.harness import TestEngine
 from tests.engine.relay import Forbidding
 from tests.engine.sidecar_process import events, plans_in, run, write_config

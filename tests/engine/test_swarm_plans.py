@@ -17,7 +17,7 @@ from sidecar.log import get_logger
 from sidecar.marker_watch import MarkerWatch
 from sidecar.plans import render
 from sidecar.rendering import ConfigView, Owner, Owners, Rendering
-from sidecar.settings import resolve
+from sidecar.settings.settings import resolve
 from tests.engine import busybox
 from tests.engine.harness import TestEngine
 from tests.engine.sidecar_process import events, plans_in, run, write_config

@@ -17,7 +17,7 @@ from sidecar.engine.model import COMPOSE_PROJECT, COMPOSE_SERVICE, Container, En
 from sidecar.merge import MergeOptions, merge_checked
 from sidecar.plans import render
 from sidecar.rendering import Rendering
-from sidecar.settings import resolve
+from sidecar.settings.settings import resolve
 
 SAMPLES = Path(__file__).parents[2] / "testdata" / "configs"
 NOW = 1_790_000_000.0

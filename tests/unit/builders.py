@@ -16,7 +16,7 @@ from sidecar.engine.model import (
 )
 from sidecar.plans import render
 from sidecar.rendering import ConfigView, Owners, PlanFacts, RenderedPlan, Rendering
-from sidecar.settings import Settings, resolve
+from sidecar.settings.settings import Settings, resolve
 
 
 def volume(name: str, destination: str = "/data", driver: str = "local", source: str | None = None) -> Mount:

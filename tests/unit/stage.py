@@ -26,7 +26,7 @@ from sidecar.engine.types import ContainerState, Process
 from sidecar.messages import Applied, PlansRendered, Report, WriteFailed
 from sidecar.rendering import Basis
 from sidecar.restart import Restarter
-from sidecar.settings import Settings, resolve
+from sidecar.settings.settings import Settings, resolve
 from sidecar.status import StatusBoard
 
 START = 1_790_000_000.0

@@ -14,7 +14,7 @@ import pytest
 from sidecar import __version__, oneshot
 from sidecar.cli import run
 from sidecar.exit_codes import ExitCode
-from sidecar.settings import Settings
+from sidecar.settings.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 Seen = list[Settings]

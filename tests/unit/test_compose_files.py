@@ -14,7 +14,7 @@ import jsonschema
 import pytest
 from ruamel.yaml import YAML
 
-from sidecar.flags import flags_for
+from sidecar.settings.flags import flags_for
 from tests.proxy_table import proxy_rows
 
 ROOT = Path(__file__).parents[2]

@@ -10,7 +10,7 @@ import pytest
 
 from sidecar.daemon import Daemon
 from sidecar.rendering import Rendering
-from sidecar.settings import resolve
+from sidecar.settings.settings import resolve
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ import pytest
 from sidecar.daemon import Daemon
 from sidecar.engine.errors import EngineError
 from sidecar.engine.types import EngineInfo
-from sidecar.settings import resolve
+from sidecar.settings.settings import resolve
 from sidecar.supervision.child import Context
 
 

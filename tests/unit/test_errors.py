@@ -8,7 +8,7 @@ from sidecar.engine.errors import EngineError
 from sidecar.errors import SidecarError, told
 from sidecar.failures import Busy, Contended
 from sidecar.lock import LockTimeout
-from sidecar.settings import SettingsError
+from sidecar.settings.settings import SettingsError
 from sidecar.state_store import StateError
 from sidecar.store_errors import ConfigUnreadable, NotWritable
 

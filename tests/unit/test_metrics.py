@@ -9,11 +9,11 @@ from collections.abc import Iterator
 import pytest
 
 from sidecar import metrics
-from sidecar.address import parse_address
 from sidecar.findings import Finding
 from sidecar.messages import Applied, WriteFailed
 from sidecar.metrics import MetricsServer, registry
 from sidecar.rendering import Rendering
+from sidecar.settings.address import parse_address
 from sidecar.status import StatusBoard
 from sidecar.supervision.child import Context, WorkerFacts
 

@@ -20,7 +20,7 @@ from sidecar.lock import LockError, LockTimeout
 from sidecar.merge_result import Blocked, Merge
 from sidecar.rendering import Rendering
 from sidecar.restart_cycle import RestartCycle
-from sidecar.settings import resolve
+from sidecar.settings.settings import resolve
 from sidecar.state import StoppedBackrest
 from sidecar.store_errors import NotWritable
 from sidecar.undo_command import _put_back

@@ -7,8 +7,8 @@ import pytest
 from sidecar.cli import run
 from sidecar.exit_codes import ExitCode
 from sidecar.findings import printable
-from sidecar.flags import COMMANDS, FLAGS, Flag
-from sidecar.settings import Settings, SettingsError, resolve
+from sidecar.settings.flags import COMMANDS, FLAGS, Flag
+from sidecar.settings.settings import Settings, SettingsError, resolve
 
 BAD = {
     "docker-sock": "ssh://nas",

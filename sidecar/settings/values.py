@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-from sidecar.address import parse_address
 from sidecar.duration import parse_duration
+from sidecar.settings.address import parse_address
 
 
 def text(raw: str) -> str:
@@ -125,6 +125,6 @@ def label(raw: str) -> str:
 
 
 def address(raw: str) -> str:
-    """Where to listen, see ``address.parse_address``; checked here, parsed where it is used."""
+    """Where to listen, see ``settings.address.parse_address``; checked here, parsed where it is used."""
     parse_address(raw)
     return raw

@@ -15,9 +15,9 @@ from pydantic import BaseModel, ConfigDict, SecretStr
 from sidecar.config.cron import CronError, normalize
 from sidecar.errors import SidecarError
 from sidecar.findings import printable
-from sidecar.flags import Flag, flags_for
 from sidecar.labels.policy import LabelPolicy
 from sidecar.labels.retention import Keep
+from sidecar.settings.flags import Flag, flags_for
 
 
 class SettingsError(SidecarError, ValueError):
@@ -25,7 +25,7 @@ class SettingsError(SidecarError, ValueError):
 
 
 class Settings(BaseModel):
-    """What the user asked for. A field has the name of its flag; see ``flags.FLAGS`` for the meaning.
+    """What the user asked for. A field has the name of its flag; see ``settings.flags.FLAGS`` for the meaning.
 
     Durations are seconds. ``explicit`` holds the names of the fields that were given by flag or environment.
     """

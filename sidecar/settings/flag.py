@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from sidecar import flag_values as values
+from sidecar.settings import values
 
 RECONCILE = frozenset({"reconcile", "daemon"})
 DAEMON = frozenset({"daemon"})

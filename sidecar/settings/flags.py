@@ -5,9 +5,9 @@ The command line, the settings and the README's table are all made from :data:`F
 
 from __future__ import annotations
 
-from sidecar import flag_values as values
 from sidecar.duration import parse_duration
-from sidecar.flag import (
+from sidecar.settings import values
+from sidecar.settings.flag import (
     ALL,
     BACKUP,
     COMMANDS,
