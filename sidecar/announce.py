@@ -14,7 +14,7 @@ from sidecar.engine.model import Container, EngineSnapshot
 from sidecar.findings import Finding, printable
 from sidecar.log import get_logger
 from sidecar.merge_result import Blocked, ChangeKind, Merge
-from sidecar.rendering import AMBIGUOUS_BACKREST, RenderedPlan, Rendering
+from sidecar.plans.rendering import AMBIGUOUS_BACKREST, RenderedPlan, Rendering
 from sidecar.status import StatusBoard
 
 log = get_logger(__name__)

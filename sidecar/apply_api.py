@@ -22,7 +22,7 @@ from sidecar.log import get_logger
 from sidecar.make_up import at_risk
 from sidecar.merge_result import Merge
 from sidecar.messages import PlansRendered
-from sidecar.rendering import Owners
+from sidecar.plans.rendering import Owners
 from sidecar.settings.settings import Settings
 from sidecar.state import expecting
 

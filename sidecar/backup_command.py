@@ -18,7 +18,7 @@ from sidecar.errors import SidecarError, told
 from sidecar.exit_codes import ExitCode
 from sidecar.left_down import work_off
 from sidecar.log import flush, get_logger
-from sidecar.rendering import origins_of
+from sidecar.plans.rendering import origins_of
 from sidecar.settings.settings import Settings
 from sidecar.supervision.child import ChildSpec, Context
 from sidecar.supervision.supervisor import Supervisor, diagnose

@@ -11,7 +11,7 @@ from sidecar.engine.model import EngineSnapshot
 from sidecar.engine.types import Bind
 from sidecar.journal_book import Mode
 from sidecar.labels.policy import LabelPolicy
-from sidecar.paths import DEFAULT_DOCKER_ROOT, join, longest_mount, under
+from sidecar.plans.mounts import DEFAULT_DOCKER_ROOT, join, longest_mount, under
 
 
 @dataclass(frozen=True, slots=True)

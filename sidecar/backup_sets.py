@@ -19,9 +19,9 @@ from sidecar.engine.types import Bind
 from sidecar.labels.patterns import below, clean, escape, split_negation
 from sidecar.labels.policy import PlanLabels, VolumeLabels
 from sidecar.labels.retention import Keep
-from sidecar.naming import Workload
-from sidecar.paths import PathRules, join, under
-from sidecar.selection import Exclude, SelectionRules, inside_mount, select
+from sidecar.plans.mounts import PathRules, join, under
+from sidecar.plans.selection import Exclude, SelectionRules, inside_mount, select
+from sidecar.plans.workloads import Workload
 
 _SEGMENT = re.compile(r"[^A-Za-z0-9._-]")
 _NO_PROJECT = "_"

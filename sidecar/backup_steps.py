@@ -13,7 +13,7 @@ from sidecar.backup_sets import BackupSet
 from sidecar.engine.types import RunSpec
 from sidecar.journal_book import Mode
 from sidecar.labels.retention import Keep
-from sidecar.naming import Workload
+from sidecar.plans.workloads import Workload
 from sidecar.quiesce import QuiescePlan, Target
 from sidecar.snapshots import Snapshot
 

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
-from sidecar import naming
 from sidecar.backup_sets import Wish
-from sidecar.discovery import asked_by, enabled_volumes, labels_of_volumes
 from sidecar.engine.model import EngineSnapshot
-from sidecar.grouping import Grouping
 from sidecar.labels.keys import NO_LABELS
 from sidecar.labels.policy import LabelPolicy, VolumeLabels
-from sidecar.naming import Workload
+from sidecar.plans import workloads
+from sidecar.plans.discovery import asked_by, enabled_volumes, labels_of_volumes
+from sidecar.plans.grouping import Grouping
+from sidecar.plans.workloads import Workload
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ def gather(
             doubtful.add(base)
         only, alone = asked.by_volume or None, len(asked.names) == 1
         found.extend(Wish(base.named(p.name), "", containers, p, only, alone=alone) for p in asked.plans)
-    ids = naming.assign_ids(
+    ids = workloads.assign_ids(
         {wish.workload: () for wish in found},
         prefix=plan_prefix,
         include_project=include_project,

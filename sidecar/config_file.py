@@ -16,14 +16,14 @@ from sidecar.config import document
 from sidecar.config.document import ConfigError
 from sidecar.config.secrets import secrets_of
 from sidecar.config_store import ConfigStore
-from sidecar.config_view import view
 from sidecar.failures import Contended
 from sidecar.fingerprint import Loaded
 from sidecar.log import get_logger, set_secrets
 from sidecar.merge_result import NO_BOOT, Boot, Merge
 from sidecar.merger import Merger
 from sidecar.messages import PlansRendered
-from sidecar.rendering import ConfigView, Owners
+from sidecar.plans.config_view import view
+from sidecar.plans.rendering import ConfigView, Owners
 from sidecar.settings.settings import Settings
 from sidecar.state import Owed, Quarantined, State, StateUnusable, expecting, from_json, to_json
 from sidecar.state_store import Known, StateStore

@@ -22,7 +22,7 @@ from sidecar.exit_codes import ExitCode
 from sidecar.explain import look
 from sidecar.explain_model import Explanation
 from sidecar.findings import printable
-from sidecar.naming import workload_of_service
+from sidecar.plans.workloads import workload_of_service
 from sidecar.settings.settings import Settings
 
 _NO_TASK = frozenset({"new", "pending", "rejected", "failed", "shutdown", "orphaned", "remove", "complete"})

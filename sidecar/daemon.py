@@ -21,7 +21,7 @@ from sidecar.left_down import BackrestLook, directory_of
 from sidecar.log import get_logger
 from sidecar.marker_watch import MarkerWatch
 from sidecar.messages import EngineChanged, HooksCutOff, PlansRendered, RendererInbox
-from sidecar.paths import DEFAULT_DOCKER_ROOT
+from sidecar.plans.mounts import DEFAULT_DOCKER_ROOT
 from sidecar.recover import owed, recover
 from sidecar.settings.settings import Settings
 from sidecar.status import StatusBoard

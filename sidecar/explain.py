@@ -21,10 +21,10 @@ from sidecar.exit_codes import ExitCode
 from sidecar.explain_model import Clock, Explanation, explain_all
 from sidecar.findings import Finding, printable
 from sidecar.messages import PlansRendered
-from sidecar.naming import without_temporary
 from sidecar.observe import Observer
-from sidecar.plans import path_context
-from sidecar.rendering import AMBIGUOUS_BACKREST, ConfigView
+from sidecar.plans.render import path_context
+from sidecar.plans.rendering import AMBIGUOUS_BACKREST, ConfigView
+from sidecar.plans.workloads import without_temporary
 from sidecar.settings.settings import Settings
 
 

@@ -7,15 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sidecar import naming
 from sidecar.config.cron import CronError, next_runs
 from sidecar.engine.model import Container, EngineSnapshot, Mount
 from sidecar.findings import Finding, printable
 from sidecar.merge_result import Merge
-from sidecar.paths import host_path, in_view, under
-from sidecar.plan_paths import PathContext
-from sidecar.rendering import RenderedPlan, Rendering
-from sidecar.selection import left_out
+from sidecar.plans import workloads
+from sidecar.plans.mounts import host_path, in_view, under
+from sidecar.plans.paths import PathContext
+from sidecar.plans.rendering import RenderedPlan, Rendering
+from sidecar.plans.selection import left_out
 
 RUNS = 3
 
@@ -161,7 +161,7 @@ def explain_all(
             mounts,
             own,
             without,
-            None if merge is None else _kept(naming.workload_of(container).key, rendering, merge),
+            None if merge is None else _kept(workloads.workload_of(container).key, rendering, merge),
         )
 
     found = (explain(container) for container in snapshot.containers)
@@ -189,10 +189,10 @@ def _verdict(
     if container.is_oneoff:
         return "ignored", "made by compose run; its service is what counts"
     if plans:
-        return "backed up", _withdrawn_words(naming.workload_of(container).key, rendering)
+        return "backed up", _withdrawn_words(workloads.workload_of(container).key, rendering)
     if container.swarm_service and container.state not in {"running", "paused", "restarting"}:
         return "ignored", "its Swarm task does not run; others of its service count"
-    workload = naming.workload_of(container)
+    workload = workloads.workload_of(container)
     if workload.key in rendering.withdrawn:
         return "withdrawn", "backrest.enable says no; its plan is disabled, its snapshots stay"
     skip = next((finding for finding in findings if finding.skips), None)

@@ -17,7 +17,7 @@ from typing import Any
 
 from sidecar.config.plan import SNAPSHOT_END, SNAPSHOT_START, Hook
 from sidecar.config.protojson import HOOK, digest
-from sidecar.hooks import FATAL, START_MARKER, STOP_MARKER
+from sidecar.plans.hooks import FATAL, START_MARKER, STOP_MARKER
 
 _DOCKER_STOP = re.compile(r"\bdocker\s+(?:container\s+)?stop\s+([^;&|<>\n]*)")
 _STOP_OPTIONS_WITH_VALUE = ("-t", "--time", "--timeout", "-s", "--signal")

@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from sidecar import naming
 from sidecar.config.cron import note
 from sidecar.findings import Finding, printable
 from sidecar.labels.keep import parse_keep
@@ -29,7 +28,8 @@ from sidecar.lint_model import (
     VolumeSays,
     unreadable,
 )
-from sidecar.naming import Workload
+from sidecar.plans import workloads
+from sidecar.plans.workloads import Workload
 from sidecar.shell_check import command_problems, starts_and_stops
 
 _WARNINGS = frozenset({"image-label", "hooks-refused"})
@@ -299,9 +299,9 @@ class _Check:
         container = self.target.container
         if container is None:
             return
-        workload = naming.workload_of(container).named(plan.name)
-        base = naming.base_id(workload, include_project=self.options.include_project)
-        wanted = naming.plan_id(self.options.prefix, base, plan.name)
+        workload = workloads.workload_of(container).named(plan.name)
+        base = workloads.base_id(workload, include_project=self.options.include_project)
+        wanted = workloads.plan_id(self.options.prefix, base, plan.name)
         key = self._enable_key(plan)
         if not wanted:
             text = "nothing of its name can stand in a plan id; give it another name"

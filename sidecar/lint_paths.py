@@ -10,8 +10,8 @@ from sidecar.engine.model import Container
 from sidecar.findings import Finding, printable
 from sidecar.labels.reader import PlanReading
 from sidecar.lint_model import Level, VolumeSays
-from sidecar.paths import PathRules
-from sidecar.selection import EXCLUDE, INCLUDE, Selection, SelectionRules, select
+from sidecar.plans.mounts import PathRules
+from sidecar.plans.selection import EXCLUDE, INCLUDE, Selection, SelectionRules, select
 
 _WILDCARD = re.compile(r"[*?]")
 _SOCKET = "/var/run/docker.sock"

@@ -19,8 +19,8 @@ from sidecar.backrest.idle import idle_report
 from sidecar.duration import doubling
 from sidecar.engine.errors import EngineError
 from sidecar.engine.model import Container, SwarmService
-from sidecar.hooks import SERVICE_PREFIX
 from sidecar.log import Log
+from sidecar.plans.hooks import SERVICE_PREFIX
 
 Doing = Literal["idle", "gone", "busy"]
 

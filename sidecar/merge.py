@@ -19,7 +19,7 @@ from typing import Any
 from sidecar.config.validation import Checked, Fault, day_of, known_repos, plan_problems, validate
 from sidecar.merge_pass import MergePass, Settled, plan_digest
 from sidecar.merge_result import Blocked, Change, Merge, MergeOptions, Reverted
-from sidecar.rendering import Owners, Rendering
+from sidecar.plans.rendering import Owners, Rendering
 
 __all__ = ["Blocked", "Change", "Merge", "MergeOptions", "Reverted", "merge", "merge_checked", "plan_digest"]
 

@@ -14,7 +14,6 @@ from sidecar.config.protojson import MAX_INT32, as_int, digest
 from sidecar.config.validation import known_repos
 from sidecar.findings import Finding, printable
 from sidecar.merge_result import Change, ChangeKind, Merge, MergeOptions, Reverted
-from sidecar.naming import Workload
 from sidecar.orphans import Absent, look_at_absent, succeeded
 from sidecar.plan_merge import (
     DISABLED,
@@ -29,7 +28,8 @@ from sidecar.plan_merge import (
     stands_as_written,
     stands_exactly,
 )
-from sidecar.rendering import Owner, Owners, RenderedPlan, Rendering
+from sidecar.plans.rendering import Owner, Owners, RenderedPlan, Rendering
+from sidecar.plans.workloads import Workload
 from sidecar.same_backup import Standing, same_backups
 
 _SOURCES = {

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 from sidecar.config.validation import Fault
 from sidecar.findings import Finding
-from sidecar.rendering import Owners
+from sidecar.plans.rendering import Owners
 
 ChangeKind = Literal["added", "adopted", "updated", "enabled", "disabled", "removed"]
 

@@ -7,16 +7,16 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sidecar import config_view
 from sidecar.backrest.protected import VERSION_LABEL, find_backrest
 from sidecar.config.validation import Checked
-from sidecar.desired import Desired
 from sidecar.fingerprint import Fingerprint
 from sidecar.merge import merge_checked, plan_digest
 from sidecar.merge_pass import Settled
 from sidecar.merge_result import NO_BOOT, Boot, Merge, MergeOptions
 from sidecar.messages import PlansRendered
-from sidecar.rendering import ConfigView, Rendering
+from sidecar.plans import config_view
+from sidecar.plans.desired import Desired
+from sidecar.plans.rendering import ConfigView, Rendering
 from sidecar.settings.settings import Settings
 from sidecar.state import State
 

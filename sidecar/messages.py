@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sidecar.engine.model import EngineSnapshot
-from sidecar.rendering import Basis, Rendering
+from sidecar.plans.rendering import Basis, Rendering
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from sidecar.desired import Desired, path_view
 from sidecar.engine.model import EngineSnapshot
 from sidecar.path_probe import Engine, PathProbe
-from sidecar.paths import View
-from sidecar.rendering import Basis, ConfigView, Owners, Rendering
+from sidecar.plans.desired import Desired, path_view
+from sidecar.plans.mounts import View
+from sidecar.plans.rendering import Basis, ConfigView, Owners, Rendering
 from sidecar.settings.settings import Settings
 
 

@@ -18,8 +18,8 @@ from sidecar.left_down import WorkedOff, work_off
 from sidecar.log import get_logger
 from sidecar.messages import Applied, PlansRendered, Report, WriteFailed
 from sidecar.observe import Observer
-from sidecar.plans import skipped
-from sidecar.rendering import AMBIGUOUS_BACKREST
+from sidecar.plans.render import skipped
+from sidecar.plans.rendering import AMBIGUOUS_BACKREST
 from sidecar.settings.settings import Settings
 from sidecar.wiring import Writing, api_maker, writing
 

@@ -14,9 +14,9 @@ from typing import Literal
 
 from sidecar.findings import Finding
 from sidecar.merge_result import MergeOptions
-from sidecar.naming import Workload
-from sidecar.rendering import NOT_COUNTED, Counted, Owner, Owners, Rendering
-from sidecar.succession import Overlapped, is_of_overlap
+from sidecar.plans.rendering import NOT_COUNTED, Counted, Owner, Owners, Rendering
+from sidecar.plans.succession import Overlapped, is_of_overlap
+from sidecar.plans.workloads import Workload
 
 Action = Literal["leave", "disable", "remove", "retire", "hand-over", "forget"]
 _COUNT_ANEW = 3600.0

@@ -27,8 +27,8 @@ from sidecar.backrest.protected import find_backrest
 from sidecar.engine.errors import EngineError
 from sidecar.engine.model import EngineSnapshot
 from sidecar.engine.types import PathStat
-from sidecar.path_facts import NO_FACTS, Facts, PathFact
-from sidecar.paths import View, in_host, in_view, view_of
+from sidecar.plans.mounts import View, in_host, in_view, view_of
+from sidecar.plans.path_facts import NO_FACTS, Facts, PathFact
 
 REFRESH: Final = 600.0
 """Seconds after which a path that was there is looked up again."""

@@ -13,7 +13,7 @@ from sidecar.dependencies import needs, network_hosts
 from sidecar.engine.model import COMPOSE_NUMBER, Container, EngineSnapshot, SwarmService
 from sidecar.engine.types import ContainerState
 from sidecar.journal_book import Entry, Mode
-from sidecar.plan_hooks import against_scaling
+from sidecar.plans.plan_hooks import against_scaling
 
 ENGINE_GRACE = 10.0
 """Seconds that the engine gives a container to stop which says nothing itself (moby: DefaultStopTimeout)."""

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from sidecar.backup_options import BackupOptions, docker_root, on_host
 from sidecar.engine.model import COMPOSE_ONEOFF, COMPOSE_PROJECT, Container, EngineSnapshot, Mount
 from sidecar.engine.types import Bind, RunSpec
-from sidecar.naming import Workload
-from sidecar.paths import PathRules
+from sidecar.plans.mounts import PathRules
+from sidecar.plans.special_paths import why_no_data
+from sidecar.plans.workloads import Workload
 from sidecar.quiesce import Target
-from sidecar.special_paths import why_no_data
 
 VOLUMES_LABEL = "restic-compose-backup.volumes"
 DATABASE_LABELS = tuple(f"restic-compose-backup.{kind}" for kind in ("mysql", "mariadb", "postgres"))

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 
-from sidecar import backup_sets, naming
+from sidecar import backup_sets
 from sidecar.backup_job import PARTIAL, Job, why
 from sidecar.backup_sets import BackupSet, BackupSets, SetRules
 from sidecar.backup_steps import End, Forget, LeaveOut, ListSnapshots, RunRestic, Step, Tell, WhileDown
@@ -15,7 +15,8 @@ from sidecar.engine.errors import EngineError
 from sidecar.engine.types import RunSpec
 from sidecar.helpers import Ended
 from sidecar.labels.retention import Keep
-from sidecar.naming import Workload
+from sidecar.plans import workloads as naming
+from sidecar.plans.workloads import Workload
 from sidecar.quiesce import Target
 from sidecar.quiescer import QuiesceError
 from sidecar.snapshots import Snapshot

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sidecar.rendering import NOT_COUNTED, Counted, Owner, Owners
+from sidecar.plans.rendering import NOT_COUNTED, Counted, Owner, Owners
 
 VERSION = 1
 

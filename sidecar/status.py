@@ -18,7 +18,7 @@ from sidecar.findings import Finding
 
 if TYPE_CHECKING:  # heavy, and the ``status`` command needs no more of them than their names
     from sidecar.messages import Report
-    from sidecar.rendering import Rendering
+    from sidecar.plans.rendering import Rendering
 
 LATENCY_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 """Upper bounds in seconds of the histogram from a cause to config.json on the disk."""

@@ -9,10 +9,10 @@ from typing import Any
 from sidecar.announce import Announcer
 from sidecar.apply import Applier
 from sidecar.config_file import ConfigFile
-from sidecar.desired import Desired, path_view
 from sidecar.engine.model import Container, EngineSnapshot
 from sidecar.messages import Applied, PlansRendered, Report
-from sidecar.rendering import Basis
+from sidecar.plans.desired import Desired, path_view
+from sidecar.plans.rendering import Basis
 from sidecar.settings.settings import resolve
 from tests.contract.harness import Running
 

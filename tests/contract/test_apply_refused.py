@@ -13,10 +13,12 @@ from typing import Any
 
 import pytest
 
-from sidecar import desired, merge, plans
+from sidecar import merge
 from sidecar.backrest.api import BackrestApi, Config
 from sidecar.engine.types import ContainerState, Process
-from sidecar.rendering import Rendering
+from sidecar.plans import desired
+from sidecar.plans import render as plans
+from sidecar.plans.rendering import Rendering
 from tests.contract.harness import Running
 from tests.unit.builders import container
 from tests.unit.stage import CONFIG, Stage

@@ -14,7 +14,7 @@ import pytest
 
 from sidecar.engine.client import Engine
 from sidecar.engine.model import COMPOSE_PROJECT, COMPOSE_SERVICE
-from sidecar.hooks import START_MARKER, STOP_MARKER
+from sidecar.plans.hooks import START_MARKER, STOP_MARKER
 from tests.engine import busybox
 from tests.engine.double_container import DoubleContainer
 from tests.engine.harness import TestEngine

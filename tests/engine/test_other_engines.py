@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from sidecar.engine.client import Engine
-from sidecar.paths import view_of
-from sidecar.plans import render
-from sidecar.rendering import ConfigView, Rendering
+from sidecar.plans.mounts import view_of
+from sidecar.plans.render import render
+from sidecar.plans.rendering import ConfigView, Rendering
 from sidecar.settings.settings import resolve
 from tests.engine.harness import TestEngine
 

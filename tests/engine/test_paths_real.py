@@ -13,7 +13,7 @@ import pytest
 from sidecar.engine.client import Engine
 from sidecar.engine.types import PathStat
 from sidecar.observe import Observer
-from sidecar.rendering import ConfigView, Rendering
+from sidecar.plans.rendering import ConfigView, Rendering
 from sidecar.settings.settings import resolve
 from tests.engine.harness import TestEngine
 

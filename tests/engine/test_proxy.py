@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from sidecar.engine.client import Engine
-from sidecar.plans import render
-from sidecar.rendering import ConfigView
+from sidecar.plans.render import render
+from sidecar.plans.rendering import ConfigView
 from sidecar.settings.settings import resolve
 from tests.engine.harness import TestEngine
 from tests.engine.relay import Forbidding

@@ -21,7 +21,7 @@ import orjson
 
 from sidecar.config_store import ConfigStore
 from sidecar.fs import Fs
-from sidecar.rendering import Owner
+from sidecar.plans.rendering import Owner
 from sidecar.state import Owed, State
 from sidecar.state_store import StateStore
 from sidecar.store_errors import Changed

@@ -9,14 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sidecar import config_view
 from sidecar.config import document as backrest_config
 from sidecar.config.document import ConfigError
 from sidecar.config.validation import Checked
 from sidecar.engine.model import COMPOSE_PROJECT, COMPOSE_SERVICE, Container, EngineSnapshot, Mount
 from sidecar.merge import MergeOptions, merge_checked
-from sidecar.plans import render
-from sidecar.rendering import Rendering
+from sidecar.plans import config_view
+from sidecar.plans.render import render
+from sidecar.plans.rendering import Rendering
 from sidecar.settings.settings import resolve
 
 SAMPLES = Path(__file__).parents[2] / "testdata" / "configs"

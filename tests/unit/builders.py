@@ -14,8 +14,8 @@ from sidecar.engine.model import (
     Mount,
     Volume,
 )
-from sidecar.plans import render
-from sidecar.rendering import ConfigView, Owners, PlanFacts, RenderedPlan, Rendering
+from sidecar.plans.render import render
+from sidecar.plans.rendering import ConfigView, Owners, PlanFacts, RenderedPlan, Rendering
 from sidecar.settings.settings import Settings, resolve
 
 

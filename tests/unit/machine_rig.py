@@ -13,8 +13,8 @@ from sidecar.config.plan import Plan
 from sidecar.engine.errors import EngineError
 from sidecar.engine.model import Container, EngineSnapshot
 from sidecar.hook_merge import in_order
-from sidecar.plans import render
-from sidecar.rendering import ConfigView
+from sidecar.plans.render import render
+from sidecar.plans.rendering import ConfigView
 from tests.unit.builders import container
 from tests.unit.stage import Clock, FakeBackrest, Stage
 

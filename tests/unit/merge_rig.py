@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from sidecar.config.plan import SNAPSHOT_START, Hook, Plan
-from sidecar.hooks import start_script, stop_script, template_hooks
 from sidecar.merge import Merge, MergeOptions, merge, merge_checked
-from sidecar.rendering import Owners, RenderedPlan, Rendering
+from sidecar.plans.hooks import start_script, stop_script, template_hooks
+from sidecar.plans.rendering import Owners, RenderedPlan, Rendering
 
 SAMPLES = Path(__file__).parents[2] / "testdata" / "configs"
 NOW = 1_790_000_000.0

@@ -19,12 +19,12 @@ from sidecar.apply import Applier
 from sidecar.backrest.api import BackrestApi
 from sidecar.backrest_link import BackrestLink
 from sidecar.config_file import ConfigFile, Latest
-from sidecar.desired import Desired, path_view
 from sidecar.engine.errors import EngineError
 from sidecar.engine.model import Container, EngineSnapshot
 from sidecar.engine.types import ContainerState, Process
 from sidecar.messages import Applied, PlansRendered, Report, WriteFailed
-from sidecar.rendering import Basis
+from sidecar.plans.desired import Desired, path_view
+from sidecar.plans.rendering import Basis
 from sidecar.restart import Restarter
 from sidecar.settings.settings import Settings, resolve
 from sidecar.status import StatusBoard

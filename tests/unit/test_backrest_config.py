@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidecar.config.document import MAX_BYTES, ConfigError, dump, missing, parse
-from sidecar.config_view import view
+from sidecar.plans.config_view import view
 from tests.unit.merge_rig import SAMPLES, config, sample
 
 BROKEN = {

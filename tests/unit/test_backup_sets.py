@@ -13,7 +13,7 @@ from sidecar.backup_wishes import gather
 from sidecar.engine.model import Container, EngineSnapshot, Mount, Volume
 from sidecar.engine.types import Bind
 from sidecar.labels.policy import LabelPolicy
-from sidecar.naming import Workload
+from sidecar.plans.workloads import Workload
 from sidecar.quiesce import Target
 from sidecar.restic_engine import targets_for
 from tests.unit.quiesce_rig import workload

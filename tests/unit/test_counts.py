@@ -12,12 +12,12 @@ from typing import Any
 import orjson
 import pytest
 
-from sidecar import naming
 from sidecar.announce import Announcer
 from sidecar.config_file import ConfigFile
 from sidecar.engine.model import EngineSnapshot
 from sidecar.engine.snapshot import Snapshots
 from sidecar.messages import ConfigChanged, EngineChanged, PlansRendered, RendererInbox, VolumesChanged
+from sidecar.plans import workloads
 from sidecar.supervision.child import Context
 from sidecar.supervision.mailbox import Mailbox
 from sidecar.supervision.messages import Stop
@@ -127,7 +127,7 @@ def test_a_pass_over_an_unchanged_world_is_one_list_call_and_no_write(
     refuse(
         monkeypatch,
         "sidecar.engine.decode.loads",
-        "sidecar.desired.render",
+        "sidecar.plans.desired.render",
         "sidecar.merger.merge_checked",
     )
     refuse(monkeypatch, "sidecar.config.document.parse", "sidecar.config_store.ConfigStore.lock")
@@ -155,7 +155,7 @@ def test_a_new_container_with_a_new_volume_costs_two_calls_one_parse_and_one_wri
     passes.run()
     passes.run()
     parsed = count(monkeypatch, "sidecar.engine.decode.container")
-    drafted = count(monkeypatch, "sidecar.plans._draft_group")
+    drafted = count(monkeypatch, "sidecar.plans.render._draft_group")
     checked = count(monkeypatch, "sidecar.config.validation.plan_problems")
     compared = count(monkeypatch, "sidecar.merge_pass.stands_exactly")
     passes.engine.asked.clear()
@@ -211,11 +211,11 @@ def count(monkeypatch: pytest.MonkeyPatch, name: str) -> list[object]:
 def test_work_grows_with_the_containers_and_not_faster(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hashed = count(monkeypatch, "sidecar.naming.plan_id")
+    hashed = count(monkeypatch, "sidecar.plans.workloads.plan_id")
     checked = count(monkeypatch, "sidecar.config.validation.plan_problems")
     made: list[tuple[int, int]] = []
     for size in (100, 400):
-        naming.candidate_ids.cache_clear()
+        workloads.candidate_ids.cache_clear()
         hashed.clear()
         checked.clear()
         place = tmp_path / str(size)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.daemon import Daemon
-from sidecar.rendering import Rendering
+from sidecar.plans.rendering import Rendering
 from sidecar.settings.settings import resolve
 
 

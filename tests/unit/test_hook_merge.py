@@ -8,7 +8,7 @@ import pytest
 
 from sidecar.config.plan import SNAPSHOT_END, SNAPSHOT_START
 from sidecar.hook_merge import stopped_containers
-from sidecar.hooks import FATAL
+from sidecar.plans.hooks import FATAL
 from tests.unit.merge_rig import (
     codes,
     command,

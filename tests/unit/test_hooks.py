@@ -12,7 +12,14 @@ import pytest
 
 from sidecar.config.plan import SNAPSHOT_END, SNAPSHOT_ERROR, SNAPSHOT_START
 from sidecar.engine.model import COMPOSE_PROJECT, COMPOSE_SERVICE
-from sidecar.hooks import Belongs, go_tool_commands, label_hooks, start_script, stop_script, template_hooks
+from sidecar.plans.hooks import (
+    Belongs,
+    go_tool_commands,
+    label_hooks,
+    start_script,
+    stop_script,
+    template_hooks,
+)
 
 FAKE_DOCKER = """#!/bin/sh
 # state/<name> holds running, paused or exited; a missing file is a missing container; labels/<name>, removed/<name>

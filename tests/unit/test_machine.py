@@ -24,8 +24,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from sidecar.desired import Desired
 from sidecar.engine.errors import EngineError
+from sidecar.plans.desired import Desired
 from tests.faults.scripted_fs import ScriptedFs, SimulatedCrash
 from tests.faults.test_apply_crashes import instrument
 from tests.unit.machine_rig import GRACE, PREFIX, Checks, SlowBackrest, by_id, others, owned, plan_of

@@ -12,7 +12,7 @@ from sidecar import metrics
 from sidecar.findings import Finding
 from sidecar.messages import Applied, WriteFailed
 from sidecar.metrics import MetricsServer, registry
-from sidecar.rendering import Rendering
+from sidecar.plans.rendering import Rendering
 from sidecar.settings.address import parse_address
 from sidecar.status import StatusBoard
 from sidecar.supervision.child import Context, WorkerFacts

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.engine.model import COMPOSE_NUMBER, COMPOSE_PROJECT, COMPOSE_REPLACE, COMPOSE_SERVICE, Container
-from sidecar.naming import (
+from sidecar.plans.workloads import (
     Workload,
     assign_ids,
     candidate_ids,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from sidecar.config_view import local_directory, view
 from sidecar.engine.model import EngineSnapshot, Mount
-from sidecar.path_facts import PathFact
-from sidecar.plans import Memo, render
-from sidecar.rendering import ConfigView, Rendering
+from sidecar.plans.config_view import local_directory, view
+from sidecar.plans.path_facts import PathFact
+from sidecar.plans.render import Memo, render
+from sidecar.plans.rendering import ConfigView, Rendering
 from tests.unit.builders import bind, codes, container, settings, volume
 
 VIEW = (

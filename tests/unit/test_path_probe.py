@@ -14,9 +14,9 @@ from sidecar.engine.errors import EngineError, Kind
 from sidecar.engine.model import Container, EngineSnapshot
 from sidecar.engine.types import PathStat
 from sidecar.observe import Observer
-from sidecar.path_facts import PathFact
 from sidecar.path_probe import PathProbe
-from sidecar.rendering import Rendering
+from sidecar.plans.path_facts import PathFact
+from sidecar.plans.rendering import Rendering
 from tests.unit.builders import bind, codes, container, settings, view, volume
 
 BACKREST = container("backrest", enable=False, mounts=(bind("/srv", "/srv"), bind("/data/backrest", "/data")))

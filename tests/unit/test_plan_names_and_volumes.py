@@ -10,8 +10,8 @@ import pytest
 from sidecar.engine.model import SWARM_SERVICE, Container, EngineSnapshot, Volume
 from sidecar.explain_model import Clock, Explanation, explain_all
 from sidecar.lint import LintOptions, lint_files
-from sidecar.plans import path_context
-from sidecar.rendering import Owner, Rendering
+from sidecar.plans.render import path_context
+from sidecar.plans.rendering import Owner, Rendering
 from tests.unit.builders import codes, container, one, rendering, settings, volume
 from tests.unit.merge_rig import config, put
 

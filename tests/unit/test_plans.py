@@ -9,8 +9,8 @@ import pytest
 from sidecar.announce import say_findings
 from sidecar.config.plan import SNAPSHOT_END, SNAPSHOT_START
 from sidecar.engine.model import COMPOSE_ONEOFF, COMPOSE_REPLACE, EngineSnapshot, Mount, Volume
-from sidecar.plans import Memo, render
-from sidecar.rendering import Owner, PlanFacts
+from sidecar.plans.render import Memo, render
+from sidecar.plans.rendering import Owner, PlanFacts
 from tests.unit.builders import bind, codes, container, one, rendering, settings, view, volume
 
 

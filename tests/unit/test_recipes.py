@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from sidecar.hooks import label_hooks
 from sidecar.labels.policy import parse
+from sidecar.plans.hooks import label_hooks
 from tests.unit.test_readme import blocks
 
 DOCKER = """#!/bin/sh

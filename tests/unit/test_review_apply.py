@@ -18,7 +18,7 @@ from sidecar.config_file import ConfigFile
 from sidecar.engine.errors import EngineError
 from sidecar.lock import LockError, LockTimeout
 from sidecar.merge_result import Blocked, Merge
-from sidecar.rendering import Rendering
+from sidecar.plans.rendering import Rendering
 from sidecar.restart_cycle import RestartCycle
 from sidecar.settings.settings import resolve
 from sidecar.state import StoppedBackrest

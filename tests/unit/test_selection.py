@@ -14,10 +14,10 @@ from sidecar.engine import decode
 from sidecar.engine.model import Container, Mount, Volume
 from sidecar.labels import patterns
 from sidecar.labels.policy import PlanLabels, VolumeLabels
-from sidecar.path_facts import PathFact
-from sidecar.paths import PathRules, in_host, under
-from sidecar.plan_paths import PathContext, PathDraft, draft_paths
-from sidecar.special_paths import why_no_data
+from sidecar.plans.mounts import PathRules, in_host, under
+from sidecar.plans.path_facts import PathFact
+from sidecar.plans.paths import PathContext, PathDraft, draft_paths
+from sidecar.plans.special_paths import why_no_data
 from tests.unit.builders import bind, codes, container, one, rendering, volume
 
 ROOT = "/var/lib/docker/volumes"

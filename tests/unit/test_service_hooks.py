@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.hooks import SERVICE_PREFIX, start_script, stop_script
+from sidecar.plans.hooks import SERVICE_PREFIX, start_script, stop_script
 
 FAKE_DOCKER = r"""#!/bin/sh
 # state/<service> holds its replicas or "global"; ../tasks says for how many looks its tasks still run

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.rendering import Owner
+from sidecar.plans.rendering import Owner
 from sidecar.state import (
     Owed,
     Quarantined,

@@ -13,7 +13,7 @@ from sidecar.config.plan import Plan
 from sidecar.engine.model import EngineSnapshot
 from sidecar.findings import Finding
 from sidecar.messages import Applied, WriteFailed
-from sidecar.rendering import RenderedPlan, Rendering
+from sidecar.plans.rendering import RenderedPlan, Rendering
 from sidecar.status import LATENCY_BUCKETS, StatusBoard
 from sidecar.status_command import render_status
 from sidecar.status_file import MOST_FINDINGS, StatusFile, document

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from sidecar import config_view
 from sidecar.engine.model import Container, EngineSnapshot
 from sidecar.merge import Merge, MergeOptions, merge
-from sidecar.naming import Workload
-from sidecar.plans import Memo, render
-from sidecar.rendering import Owners
+from sidecar.plans import config_view
+from sidecar.plans.render import Memo, render
+from sidecar.plans.rendering import Owners
+from sidecar.plans.workloads import Workload
 from tests.unit.builders import container, settings, volume
 from tests.unit.merge_rig import NOW, config, edit, kinds, plan_of
 

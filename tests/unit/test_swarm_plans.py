@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from sidecar.engine.model import SWARM_SERVICE, SWARM_STACK, Container, SwarmRole, SwarmService
-from sidecar.hooks import START_MARKER, STOP_MARKER
 from sidecar.merge_result import MergeOptions
 from sidecar.orphans import look_at_absent
-from sidecar.rendering import Owner
+from sidecar.plans.hooks import START_MARKER, STOP_MARKER
+from sidecar.plans.rendering import Owner
 from tests.unit.builders import codes, container, one, rendering, volume
 
 STACK = {SWARM_STACK: "shop"}

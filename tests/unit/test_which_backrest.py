@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from sidecar.backrest.container import locate
 from sidecar.backrest.protected import choose_backrest, find_backrest
-from sidecar.desired import Desired, path_view
 from sidecar.engine.model import Container, EngineSnapshot, Mount
 from sidecar.engine.types import ContainerState, PathStat
-from sidecar.paths import View, view_of
-from sidecar.rendering import AMBIGUOUS_BACKREST, Basis, Owner, Rendering
+from sidecar.plans.desired import Desired, path_view
+from sidecar.plans.mounts import View, view_of
+from sidecar.plans.rendering import AMBIGUOUS_BACKREST, Basis, Owner, Rendering
 from tests.unit.builders import container, settings, view
 from tests.unit.test_backrest import ScriptedEngine
 from tests.unit.test_oneshot import WEB, Rig, rig

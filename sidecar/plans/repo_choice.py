@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sidecar.findings import Finding, printable
 from sidecar.labels.policy import PlanLabels
-from sidecar.rendering import ConfigView
+from sidecar.plans.rendering import ConfigView
 
 
 @dataclass(frozen=True, slots=True)

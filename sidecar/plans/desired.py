@@ -12,9 +12,9 @@ from dataclasses import replace
 from sidecar.backrest.protected import choose_backrest, find_backrest
 from sidecar.engine.model import EngineSnapshot
 from sidecar.findings import Finding
-from sidecar.paths import View, view_of
-from sidecar.plans import Memo, render
-from sidecar.rendering import AMBIGUOUS_BACKREST, Basis, Rendering
+from sidecar.plans.mounts import View, view_of
+from sidecar.plans.render import Memo, render
+from sidecar.plans.rendering import AMBIGUOUS_BACKREST, Basis, Rendering
 from sidecar.settings.settings import Settings
 
 

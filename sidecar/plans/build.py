@@ -6,19 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sidecar import naming
 from sidecar.config.cron import CronError, normalize, note
 from sidecar.config.plan import Plan
 from sidecar.engine.model import Container
 from sidecar.findings import Finding, printable
 from sidecar.labels.policy import PlanLabels
 from sidecar.labels.retention import Keep
-from sidecar.naming import Workload
-from sidecar.own_data import OwnData
-from sidecar.plan_hooks import plan_hooks
-from sidecar.plan_paths import PathDraft
-from sidecar.rendering import RenderedPlan
-from sidecar.repo_choice import RepoChoice, no_repo_finding
+from sidecar.plans import workloads
+from sidecar.plans.own_data import OwnData
+from sidecar.plans.paths import PathDraft
+from sidecar.plans.plan_hooks import plan_hooks
+from sidecar.plans.rendering import RenderedPlan
+from sidecar.plans.repo_choice import RepoChoice, no_repo_finding
+from sidecar.plans.workloads import Workload
 from sidecar.settings.settings import Settings
 
 
@@ -59,7 +59,7 @@ def finish_plan(
         plan_id: Its id; empty where nothing of its name can stand in one.
         chosen: Repo, and where that comes from, see ``RepoChoice.choose``.
         repos: For what is said of the repo.
-        against: Why its containers must not be stopped, see ``plan_hooks.against_stopping``.
+        against: Why its containers must not be stopped, see ``plans.plan_hooks.against_stopping``.
         settings: Options.
         own: Its paths and excludes without what no plan should hold.
         findings: What is found is added here.
@@ -81,7 +81,9 @@ def finish_plan(
         findings.append(Finding("default-repo-fallback", text, container=name))
     sources.setdefault("repo", repo_source)
     try:
-        cron = normalize(labels.schedule or settings.default_schedule, minute=naming.stable_minute(plan_id))
+        cron = normalize(
+            labels.schedule or settings.default_schedule, minute=workloads.stable_minute(plan_id)
+        )
     except CronError as error:
         text = f"{name}: no schedule: {error}; set backrest.schedule or --default-schedule"
         findings.append(Finding("no-schedule", text, container=name, label="backrest.schedule", skips=True))

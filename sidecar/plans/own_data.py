@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from sidecar.findings import Finding, printable
 from sidecar.labels import patterns
-from sidecar.path_facts import Facts
-from sidecar.paths import View, in_host, join, under
+from sidecar.plans.mounts import View, in_host, join, under
+from sidecar.plans.path_facts import Facts
 
 _BACKREST = (
     ("/data", "/data/oplog.sqlite", "Backrest's own data"),

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from sidecar.engine.model import Container, Mount
 from sidecar.findings import Finding, printable
 from sidecar.labels import patterns
-from sidecar.paths import PathRules, longest_mount, under
-from sidecar.special_paths import why_no_data
+from sidecar.plans.mounts import PathRules, longest_mount, under
+from sidecar.plans.special_paths import why_no_data
 
 if TYPE_CHECKING:  # lint selects by the same rules, without the time that the models take to load
     from sidecar.labels.policy import VolumeLabels

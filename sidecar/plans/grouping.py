@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
-from sidecar import naming
 from sidecar.engine.model import Container, EngineSnapshot
 from sidecar.labels.guess import is_ours
-from sidecar.naming import Workload
+from sidecar.plans import workloads
+from sidecar.plans.workloads import Workload
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class Grouping:
                 continue
             if len(containers) == 1 and not containers[0].swarm_service:  # most of them
                 yield workload, tuple(containers)
-            elif standing := naming.newest_per_slot(naming.without_history(containers, snapshot)):
+            elif standing := workloads.newest_per_slot(workloads.without_history(containers, snapshot)):
                 yield workload, standing
 
     def of(self, key: str, snapshot: EngineSnapshot) -> tuple[Container, ...]:
@@ -74,13 +74,13 @@ class Grouping:
         containers = self._gathered.get(Workload.of_key(key))
         if containers is None and key.count("/") > 1:  # in a name that is no name of Compose's
             containers = next((c for w, c in self._gathered.items() if w.key == key), None)
-        return naming.newest_per_slot(naming.without_history(containers or (), snapshot))
+        return workloads.newest_per_slot(workloads.without_history(containers or (), snapshot))
 
 
 def _look(container: Container) -> _Facts:
     return _Facts(
         container=container,
-        workload=naming.workload_of(container),
+        workload=workloads.workload_of(container),
         labelled=any(map(is_ours, container.labels)),
         counts=not container.is_oneoff,
     )

@@ -15,7 +15,7 @@ from sidecar.engine.model import Container
 from sidecar.findings import Finding, printable
 from sidecar.labels.guess import ENABLE, is_ours, meant_key
 from sidecar.labels.keys import classify
-from sidecar.rendering import Owners
+from sidecar.plans.rendering import Owners
 
 There = Callable[[str], Sequence[Container]]
 

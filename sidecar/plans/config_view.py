@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sidecar.config.validation import known_repos
-from sidecar.rendering import ConfigView, PlanFacts
+from sidecar.plans.rendering import ConfigView, PlanFacts
 
 
 def view(data: Mapping[str, Any]) -> ConfigView:

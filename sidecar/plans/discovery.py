@@ -14,7 +14,7 @@ from sidecar.findings import Finding
 from sidecar.labels.guess import ENABLE
 from sidecar.labels.policy import LabelPolicy, PlanLabels, VolumeLabels, parse, parse_volume
 from sidecar.labels.reader import ours
-from sidecar.naming import Workload
+from sidecar.plans.workloads import Workload
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """What rendering gives and what merging needs: values only, no logic.
 
-``plans.render`` makes a :class:`Rendering` from an engine snapshot; ``merge.merge`` puts it into a document.
+``plans.render.render`` makes a :class:`Rendering` from an engine snapshot; ``merge.merge`` puts it into a document.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 from sidecar.config.plan import Plan
 from sidecar.findings import Finding
 from sidecar.labels.keys import NO_LABELS
-from sidecar.path_facts import Facts, no_facts
-from sidecar.paths import View
+from sidecar.plans.mounts import View
+from sidecar.plans.path_facts import Facts, no_facts
 
 AMBIGUOUS_BACKREST = "backrest-ambiguous"
 """Code of the finding that nobody can tell which container is Backrest."""
@@ -45,7 +45,7 @@ class Owner:
     """What the state remembers of one plan of ours.
 
     Attributes:
-        workload: Key of the workload it belongs to, see ``naming.Workload.key``.
+        workload: Key of the workload it belongs to, see ``plans.workloads.Workload.key``.
         fields: For each owned field the digest of the value that we wrote last. Tells a UI edit (the file
             differs from this) from a label change (the rendering differs from this).
         hooks: Digests of the hooks that we wrote last.

@@ -13,8 +13,8 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from sidecar.findings import Finding
-from sidecar.naming import Workload
-from sidecar.rendering import Owner, Owners
+from sidecar.plans.rendering import Owner, Owners
+from sidecar.plans.workloads import Workload
 
 LONGEST_OVERLAP = 3600.0
 """Seconds for which a deploy may have both the old and the new container, the new one's plan being made meanwhile."""

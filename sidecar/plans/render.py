@@ -10,25 +10,25 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from sidecar import naming
-from sidecar.assignment import assign, inherited_plan
 from sidecar.backrest.protected import protected
-from sidecar.discovery import asked_by, enabled_volumes, labels_of_volumes
 from sidecar.engine.model import Container, EngineSnapshot, Volume
 from sidecar.findings import Finding
-from sidecar.finished_plan import Draft, Finished, finish_plan
-from sidecar.grouping import Grouping
-from sidecar.naming import Workload
-from sidecar.own_data import leave_out_own, signs
-from sidecar.path_facts import NO_FACTS, Facts
-from sidecar.paths import PathRules, View
-from sidecar.plan_hooks import against_stopping
-from sidecar.plan_paths import PathContext, draft_paths
-from sidecar.rendering import ConfigView, Owners, RenderedPlan, Rendering, origins_of
-from sidecar.repo_choice import RepoChoice
+from sidecar.plans import workloads
+from sidecar.plans.build import Draft, Finished, finish_plan
+from sidecar.plans.discovery import asked_by, enabled_volumes, labels_of_volumes
+from sidecar.plans.grouping import Grouping
+from sidecar.plans.ids import assign, inherited_plan
+from sidecar.plans.mounts import PathRules, View
+from sidecar.plans.own_data import leave_out_own, signs
+from sidecar.plans.path_facts import NO_FACTS, Facts
+from sidecar.plans.paths import PathContext, draft_paths
+from sidecar.plans.plan_hooks import against_stopping
+from sidecar.plans.rendering import ConfigView, Owners, RenderedPlan, Rendering, origins_of
+from sidecar.plans.repo_choice import RepoChoice
+from sidecar.plans.succession import Heir
+from sidecar.plans.unasked import unasked
+from sidecar.plans.workloads import Workload
 from sidecar.settings.settings import Settings
-from sidecar.succession import Heir
-from sidecar.unasked import unasked
 
 
 @dataclass(slots=True)
@@ -149,7 +149,7 @@ def render(
     broken = {workload.key for workload, group in memo.groups.items() if group.broken}
     present = {key for group in groups for key in group.present}
     # A service that is scaled to nothing (by our own hook, say) has no container here, and is no orphan for that.
-    asleep = {naming.workload_of_service(s).key for s in snapshot.services.values() if s.replicas == 0}
+    asleep = {workloads.workload_of_service(s).key for s in snapshot.services.values() if s.replicas == 0}
     if broken or asleep:
         held = broken | asleep
         present.update(o.workload for o in owners.values() if o.workload.partition("#")[0] in held)

@@ -16,9 +16,7 @@ from sidecar.engine.model import Container, Mount, Volume
 from sidecar.findings import Finding, printable
 from sidecar.labels import patterns
 from sidecar.labels.policy import PlanLabels, VolumeLabels
-from sidecar.own_data import backrest_directories
-from sidecar.path_facts import Facts, no_facts
-from sidecar.paths import (
+from sidecar.plans.mounts import (
     PathRules,
     View,
     compose_line,
@@ -29,7 +27,9 @@ from sidecar.paths import (
     under,
     volume_path,
 )
-from sidecar.selection import EXCLUDE, Exclude, Pick, SelectionRules, select
+from sidecar.plans.own_data import backrest_directories
+from sidecar.plans.path_facts import Facts, no_facts
+from sidecar.plans.selection import EXCLUDE, Exclude, Pick, SelectionRules, select
 
 INVISIBLE_PATH = "invisible-path"
 """Code of the finding about a path that Backrest cannot read."""

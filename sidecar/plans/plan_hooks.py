@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sidecar import hooks, naming
 from sidecar.config.plan import Hook
 from sidecar.engine.model import COMPOSE_PROJECT, COMPOSE_SERVICE, Container, EngineSnapshot
 from sidecar.findings import Finding
 from sidecar.labels.policy import PlanLabels
+from sidecar.plans import hooks, workloads
 
 REMOVED = "the engine removes it and its anonymous volumes when it stops (--rm)"
 
@@ -83,7 +83,7 @@ def plan_hooks(
     """
     names = sorted(c.name for c in containers)
     # That tool knew a container by the one name or the other, whatever it is called today.
-    all_names = dict.fromkeys((*names, *map(naming.final_name, containers)))
+    all_names = dict.fromkeys((*names, *map(workloads.final_name, containers)))
     go_hooks = hooks.go_tool_commands(
         labels.start_commands, labels.end_commands, template=labels.template, containers=tuple(all_names)
     )

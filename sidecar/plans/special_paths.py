@@ -6,7 +6,7 @@ such a path all the same.
 
 from __future__ import annotations
 
-from sidecar.paths import DEFAULT_DOCKER_ROOT, PathRules, under
+from sidecar.plans.mounts import DEFAULT_DOCKER_ROOT, PathRules, under
 
 _DEVICES = ("/dev", "/proc", "/sys")
 _HOST_TREES = (

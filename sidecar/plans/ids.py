@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-from sidecar import naming
 from sidecar.findings import Finding, printable
-from sidecar.finished_plan import Draft
-from sidecar.naming import Workload
-from sidecar.rendering import ConfigView, Owners, RenderedPlan, origins_of
+from sidecar.plans import workloads
+from sidecar.plans.build import Draft
+from sidecar.plans.rendering import ConfigView, Owners, RenderedPlan, origins_of
+from sidecar.plans.succession import Heir, heirs
+from sidecar.plans.workloads import Workload
 from sidecar.settings.settings import Settings
-from sidecar.succession import Heir, heirs
 
 
 def assign(
@@ -39,8 +39,8 @@ def assign(
     owned = {plan_id: owner.workload for plan_id, owner in owners.items()}
     standing = {plan.id: plan.paths for plan in view.plans}
 
-    def ids_with(heirs: Mapping[str, Heir]) -> naming.Assignment:
-        return naming.assign_ids(
+    def ids_with(heirs: Mapping[str, Heir]) -> workloads.Assignment:
+        return workloads.assign_ids(
             wishes,
             prefix=settings.plan_id_prefix,
             include_project=settings.include_project_name,
@@ -77,7 +77,7 @@ def assign(
 
 def inherited_plan(plan: RenderedPlan, workload: Workload, origin: str, settings: Settings) -> RenderedPlan:
     """Return a plan with the word that it was made for another workload, unless its id is its own."""
-    own = naming.candidate_ids(
+    own = workloads.candidate_ids(
         workload, settings.plan_id_prefix, include_project=settings.include_project_name
     )
     if plan.plan.id in own:
