@@ -8,12 +8,12 @@ from collections.abc import Iterable
 from typing import Any
 
 from sidecar.backrest.protected import find_backrest
-from sidecar.diff import colour, plan_diff
 from sidecar.engine.errors import EngineError
 from sidecar.engine.model import Container, EngineSnapshot
 from sidecar.findings import Finding, printable
 from sidecar.log import get_logger
-from sidecar.merge_result import Blocked, ChangeKind, Merge
+from sidecar.merge.diff import colour, plan_diff
+from sidecar.merge.result import Blocked, ChangeKind, Merge
 from sidecar.plans.rendering import AMBIGUOUS_BACKREST, RenderedPlan, Rendering
 from sidecar.status import StatusBoard
 

@@ -20,7 +20,7 @@ from sidecar.duration import doubling
 from sidecar.engine.errors import EngineError
 from sidecar.errors import SidecarError, told
 from sidecar.log import get_logger
-from sidecar.merge_result import Merge
+from sidecar.merge.result import Merge
 from sidecar.messages import Applied, ApplyWaits, PlansRendered, Report, WriteFailed
 from sidecar.restart import Restarter
 from sidecar.settings.settings import Settings

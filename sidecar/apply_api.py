@@ -20,7 +20,7 @@ from sidecar.config_file import ConfigFile
 from sidecar.failures import Busy
 from sidecar.log import get_logger
 from sidecar.make_up import at_risk
-from sidecar.merge_result import Merge
+from sidecar.merge.result import Merge
 from sidecar.messages import PlansRendered
 from sidecar.plans.rendering import Owners
 from sidecar.settings.settings import Settings

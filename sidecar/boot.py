@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sidecar.merge_result import NO_BOOT, Boot
+from sidecar.merge.result import NO_BOOT, Boot
 
 
 def read_boot(proc: Path = Path("/proc")) -> Boot:

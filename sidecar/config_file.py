@@ -19,7 +19,7 @@ from sidecar.config_store import ConfigStore
 from sidecar.failures import Contended
 from sidecar.fingerprint import Loaded
 from sidecar.log import get_logger, set_secrets
-from sidecar.merge_result import NO_BOOT, Boot, Merge
+from sidecar.merge.result import NO_BOOT, Boot, Merge
 from sidecar.merger import Merger
 from sidecar.messages import PlansRendered
 from sidecar.plans.config_view import view

@@ -10,7 +10,7 @@ from typing import Any
 from sidecar.config.cron import CronError, next_runs
 from sidecar.engine.model import Container, EngineSnapshot, Mount
 from sidecar.findings import Finding, printable
-from sidecar.merge_result import Merge
+from sidecar.merge.result import Merge
 from sidecar.plans import workloads
 from sidecar.plans.mounts import host_path, in_view, under
 from sidecar.plans.paths import PathContext

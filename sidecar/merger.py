@@ -10,9 +10,9 @@ from typing import Any
 from sidecar.backrest.protected import VERSION_LABEL, find_backrest
 from sidecar.config.validation import Checked
 from sidecar.fingerprint import Fingerprint
-from sidecar.merge import merge_checked, plan_digest
-from sidecar.merge_pass import Settled
-from sidecar.merge_result import NO_BOOT, Boot, Merge, MergeOptions
+from sidecar.merge.merge import merge_checked, plan_digest
+from sidecar.merge.merge_pass import Settled
+from sidecar.merge.result import NO_BOOT, Boot, Merge, MergeOptions
 from sidecar.messages import PlansRendered
 from sidecar.plans import config_view
 from sidecar.plans.desired import Desired

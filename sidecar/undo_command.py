@@ -18,7 +18,7 @@ from sidecar.engine.client import Engine
 from sidecar.errors import SidecarError, told
 from sidecar.exit_codes import ExitCode
 from sidecar.log import get_logger
-from sidecar.merge_result import Merge
+from sidecar.merge.result import Merge
 from sidecar.oneshot import stopping
 from sidecar.restart import Restarter
 from sidecar.settings.settings import Settings

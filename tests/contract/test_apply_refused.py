@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from sidecar import merge
 from sidecar.backrest.api import BackrestApi, Config
 from sidecar.engine.types import ContainerState, Process
+from sidecar.merge import merge
 from sidecar.plans import desired
 from sidecar.plans import render as plans
 from sidecar.plans.rendering import Rendering

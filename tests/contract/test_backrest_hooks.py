@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from sidecar.config.plan import Hook
-from sidecar.hook_merge import merge_hooks
+from sidecar.merge.hooks import merge_hooks
 from sidecar.plans.hooks import label_hooks, start_script, stop_script, template_hooks
 from tests.contract.harness import Running
 from tests.contract.samples import plan

@@ -13,7 +13,7 @@ from sidecar.config import document as backrest_config
 from sidecar.config.document import ConfigError
 from sidecar.config.validation import Checked
 from sidecar.engine.model import COMPOSE_PROJECT, COMPOSE_SERVICE, Container, EngineSnapshot, Mount
-from sidecar.merge import MergeOptions, merge_checked
+from sidecar.merge.merge import MergeOptions, merge_checked
 from sidecar.plans import config_view
 from sidecar.plans.render import render
 from sidecar.plans.rendering import Rendering

@@ -12,7 +12,7 @@ import orjson
 from sidecar.config.plan import Plan
 from sidecar.engine.errors import EngineError
 from sidecar.engine.model import Container, EngineSnapshot
-from sidecar.hook_merge import in_order
+from sidecar.merge.hooks import in_order
 from sidecar.plans.render import render
 from sidecar.plans.rendering import ConfigView
 from tests.unit.builders import container

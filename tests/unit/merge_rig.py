@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sidecar.config.plan import SNAPSHOT_START, Hook, Plan
-from sidecar.merge import Merge, MergeOptions, merge, merge_checked
+from sidecar.merge.merge import Merge, MergeOptions, merge, merge_checked
 from sidecar.plans.hooks import start_script, stop_script, template_hooks
 from sidecar.plans.rendering import Owners, RenderedPlan, Rendering
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sidecar.config.secrets import secrets_of
-from sidecar.diff import MASK, masked_plan
+from sidecar.merge.diff import MASK, masked_plan
 
 SYNC: dict[str, Any] = {
     "identity": {"keyId": "open-id", "ed25519priv": "private-key"},

@@ -157,7 +157,7 @@ def test_a_new_container_with_a_new_volume_costs_two_calls_one_parse_and_one_wri
     parsed = count(monkeypatch, "sidecar.engine.decode.container")
     drafted = count(monkeypatch, "sidecar.plans.render._draft_group")
     checked = count(monkeypatch, "sidecar.config.validation.plan_problems")
-    compared = count(monkeypatch, "sidecar.merge_pass.stands_exactly")
+    compared = count(monkeypatch, "sidecar.merge.merge_pass.stands_exactly")
     passes.engine.asked.clear()
     passes.engine.rows.append(row(30))
     passes.engine.invalidate_volumes()  # as the event of the volume has it

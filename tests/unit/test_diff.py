@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from sidecar.diff import MASK, changes_summary, colour, plan_diff
+from sidecar.merge.diff import MASK, changes_summary, colour, plan_diff
 from tests.unit.merge_rig import config, edit, put, sample, stop_start, wish, wishes
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sidecar.config.plan import SNAPSHOT_END, SNAPSHOT_START
-from sidecar.hook_merge import stopped_containers
+from sidecar.merge.hooks import stopped_containers
 from sidecar.plans.hooks import FATAL
 from tests.unit.merge_rig import (
     codes,

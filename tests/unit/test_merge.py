@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from sidecar.config.validation import validate
-from sidecar.merge import Reverted, plan_digest
+from sidecar.merge.merge import Reverted, plan_digest
 from tests.unit.merge_rig import (
     NOW,
     codes,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sidecar.config.document import ConfigError, dump, parse
 from sidecar.config.plan import SNAPSHOT_END, SNAPSHOT_START
 from sidecar.config.validation import validate
-from sidecar.merge import Merge, MergeOptions, merge, merge_checked
+from sidecar.merge.merge import Merge, MergeOptions, merge, merge_checked
 from sidecar.plans.rendering import Owners, RenderedPlan, Rendering
 from tests.unit.merge_rig import NOW, command, config, stop_start, wish, wishes
 

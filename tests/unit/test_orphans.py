@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.merge import Merge
+from sidecar.merge.merge import Merge
 from sidecar.plans.rendering import Owners
 from tests.unit.merge_rig import NOW, codes, config, edit, kinds, plan_of, put, wish, wishes
 

@@ -17,7 +17,7 @@ from sidecar.config.validation import Fault
 from sidecar.config_file import ConfigFile
 from sidecar.engine.errors import EngineError
 from sidecar.lock import LockError, LockTimeout
-from sidecar.merge_result import Blocked, Merge
+from sidecar.merge.result import Blocked, Merge
 from sidecar.plans.rendering import Rendering
 from sidecar.restart_cycle import RestartCycle
 from sidecar.settings.settings import resolve

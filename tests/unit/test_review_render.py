@@ -9,7 +9,7 @@ import pytest
 
 from sidecar.backrest.protected import protected
 from sidecar.engine.model import EngineSnapshot, Volume
-from sidecar.merge import MergeOptions, merge
+from sidecar.merge.merge import MergeOptions, merge
 from sidecar.plans.rendering import Owner, PlanFacts
 from tests.unit.builders import bind, codes, container, one, rendering, view, volume
 from tests.unit.stage import CONFIG

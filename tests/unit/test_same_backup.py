@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.merge import Merge
+from sidecar.merge.merge import Merge
 from sidecar.plans.rendering import RenderedPlan
 from tests.unit.merge_rig import codes, config, edit, put, wish, wishes
 

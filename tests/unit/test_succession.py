@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sidecar.engine.model import Container, EngineSnapshot
-from sidecar.merge import Merge, MergeOptions, merge
+from sidecar.merge.merge import Merge, MergeOptions, merge
 from sidecar.plans import config_view
 from sidecar.plans.render import Memo, render
 from sidecar.plans.rendering import Owners

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from sidecar.engine.model import SWARM_SERVICE, SWARM_STACK, Container, SwarmRole, SwarmService
-from sidecar.merge_result import MergeOptions
-from sidecar.orphans import look_at_absent
+from sidecar.merge.orphans import look_at_absent
+from sidecar.merge.result import MergeOptions
 from sidecar.plans.hooks import START_MARKER, STOP_MARKER
 from sidecar.plans.rendering import Owner
 from tests.unit.builders import codes, container, one, rendering, volume

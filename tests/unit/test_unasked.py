@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import pytest
 
 from sidecar.engine.model import Volume
-from sidecar.merge import Merge
+from sidecar.merge.merge import Merge
 from sidecar.plans.rendering import Owner, PlanFacts, Rendering
 from tests.unit.builders import codes, container, rendering, view, volume
 from tests.unit.merge_rig import config, kinds, put, wish, wishes

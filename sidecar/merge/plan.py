@@ -12,7 +12,7 @@ from typing import Any
 
 from sidecar.config.plan import OWNED_FIELDS, Hook, Plan
 from sidecar.config.protojson import RETENTION, SCHEDULE, digest
-from sidecar.hook_merge import hook_digest, in_order, merge_hooks, our_digests
+from sidecar.merge.hooks import hook_digest, in_order, merge_hooks, our_digests
 from sidecar.plans.rendering import Owner, RenderedPlan
 
 DISABLED: Mapping[str, Any] = {"disabled": True}

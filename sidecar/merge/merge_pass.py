@@ -1,6 +1,6 @@
 """One pass of merging: the loop over the rendered plans, then over the plans of ours that are not rendered.
 
-The rules stand in :mod:`sidecar.plan_merge` (one plan) and :mod:`sidecar.orphans`; here they are put in order.
+The rules stand in :mod:`sidecar.merge.plan` (one plan) and :mod:`sidecar.merge.orphans`; here they are put in order.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ from sidecar.config.plan import Plan
 from sidecar.config.protojson import MAX_INT32, as_int, digest
 from sidecar.config.validation import known_repos
 from sidecar.findings import Finding, printable
-from sidecar.merge_result import Change, ChangeKind, Merge, MergeOptions, Reverted
-from sidecar.orphans import Absent, look_at_absent, succeeded
-from sidecar.plan_merge import (
+from sidecar.merge.orphans import Absent, look_at_absent, succeeded
+from sidecar.merge.plan import (
     DISABLED,
     PlanMerge,
     disable,
@@ -28,9 +27,10 @@ from sidecar.plan_merge import (
     stands_as_written,
     stands_exactly,
 )
+from sidecar.merge.result import Change, ChangeKind, Merge, MergeOptions, Reverted
+from sidecar.merge.same_backup import Standing, same_backups
 from sidecar.plans.rendering import Owner, Owners, RenderedPlan, Rendering
 from sidecar.plans.workloads import Workload
-from sidecar.same_backup import Standing, same_backups
 
 _SOURCES = {
     "paths": ("paths", "include"),

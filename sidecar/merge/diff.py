@@ -14,7 +14,7 @@ import orjson
 from sidecar.config.protojson import PLAN
 from sidecar.config.secrets import is_open
 from sidecar.findings import printable
-from sidecar.merge_result import Change
+from sidecar.merge.result import Change
 
 MASK = "********"
 _RED, _GREEN, _CYAN, _BOLD, _RESET = "\x1b[31m", "\x1b[32m", "\x1b[36m", "\x1b[1m", "\x1b[0m"

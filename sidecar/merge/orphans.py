@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sidecar.findings import Finding
-from sidecar.merge_result import MergeOptions
+from sidecar.merge.result import MergeOptions
 from sidecar.plans.rendering import NOT_COUNTED, Counted, Owner, Owners, Rendering
 from sidecar.plans.succession import Overlapped, is_of_overlap
 from sidecar.plans.workloads import Workload

@@ -17,8 +17,8 @@ from dataclasses import replace
 from typing import Any
 
 from sidecar.config.validation import Checked, Fault, day_of, known_repos, plan_problems, validate
-from sidecar.merge_pass import MergePass, Settled, plan_digest
-from sidecar.merge_result import Blocked, Change, Merge, MergeOptions, Reverted
+from sidecar.merge.merge_pass import MergePass, Settled, plan_digest
+from sidecar.merge.result import Blocked, Change, Merge, MergeOptions, Reverted
 from sidecar.plans.rendering import Owners, Rendering
 
 __all__ = ["Blocked", "Change", "Merge", "MergeOptions", "Reverted", "merge", "merge_checked", "plan_digest"]
