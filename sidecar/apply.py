@@ -24,7 +24,7 @@ from sidecar.merge.result import Merge
 from sidecar.messages import Applied, ApplyWaits, PlansRendered, Report, WriteFailed
 from sidecar.restart import Restarter
 from sidecar.settings.settings import Settings
-from sidecar.state import Owed
+from sidecar.store.state import Owed
 
 LONGEST_SETTLE = 60.0
 FIRST_LOOK = 20.0

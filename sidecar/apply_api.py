@@ -24,7 +24,7 @@ from sidecar.merge.result import Merge
 from sidecar.messages import PlansRendered
 from sidecar.plans.rendering import Owners
 from sidecar.settings.settings import Settings
-from sidecar.state import expecting
+from sidecar.store.state import expecting
 
 ATTEMPTS = 5
 """Saves that somebody else's save beats, one after the other, before it is given up for this time."""

@@ -16,7 +16,7 @@ from sidecar.duration import doubling
 from sidecar.log import get_logger
 from sidecar.make_up import BEGINS, queued, settled
 from sidecar.settings.settings import SettingsError
-from sidecar.state import MakeUp, State
+from sidecar.store.state import MakeUp, State
 
 FIRST_PAUSE, LONGEST_PAUSE = 15.0, 600.0
 """Seconds between two looks at what is owed and due; they double with each time that it was asked for in vain."""

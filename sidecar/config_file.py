@@ -15,9 +15,7 @@ from typing import Any
 from sidecar.config import document
 from sidecar.config.document import ConfigError
 from sidecar.config.secrets import secrets_of
-from sidecar.config_store import ConfigStore
 from sidecar.failures import Contended
-from sidecar.fingerprint import Loaded
 from sidecar.log import get_logger, set_secrets
 from sidecar.merge.result import NO_BOOT, Boot, Merge
 from sidecar.merger import Merger
@@ -25,9 +23,11 @@ from sidecar.messages import PlansRendered
 from sidecar.plans.config_view import view
 from sidecar.plans.rendering import ConfigView, Owners
 from sidecar.settings.settings import Settings
-from sidecar.state import Owed, Quarantined, State, StateUnusable, expecting, from_json, to_json
-from sidecar.state_store import Known, StateStore
-from sidecar.store_errors import Changed, ConfigUnreadable, NotWritable
+from sidecar.store.config_store import ConfigStore
+from sidecar.store.errors import Changed, ConfigUnreadable, NotWritable
+from sidecar.store.fingerprint import Loaded
+from sidecar.store.state import Owed, Quarantined, State, StateUnusable, expecting, from_json, to_json
+from sidecar.store.state_store import Known, StateStore
 
 ATTEMPTS = 50
 """Fresh starts after another writer got in between, before giving up for this time. Each takes milliseconds."""
@@ -245,7 +245,7 @@ class ConfigFile:
         return self._merger.digests({change.plan_id for change in merge.changes}, wish)
 
     def expect(self, after: Owners) -> None:
-        """Say that plans are about to go to the API, see ``state.expecting``. Raises StateError, LockError."""
+        """Say that plans are about to go to the API, see ``store.state.expecting``. Raises StateError, LockError."""
         self.update(lambda state: expecting(state, after))
 
     def quarantine(self, plan_ids: Collection[str], wish: PlansRendered) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from sidecar.engine.model import Container
 from sidecar.log import get_logger
 from sidecar.marker_watch import Doing, MarkerWatch, backrest_doing
 from sidecar.settings.settings import Settings
-from sidecar.state_store import StateError
+from sidecar.store.state_store import StateError
 
 log = get_logger(__name__)
 

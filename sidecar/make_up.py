@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sidecar.backrest.queue import QUIET, Operation, interval_plans
-from sidecar.state import MakeUp
+from sidecar.store.state import MakeUp
 
 BEGINS = 5.0
 """Seconds after its time in which a backup that was not lost begins or is seen in the queue."""

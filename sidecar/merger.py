@@ -9,7 +9,6 @@ from typing import Any
 
 from sidecar.backrest.protected import VERSION_LABEL, find_backrest
 from sidecar.config.validation import Checked
-from sidecar.fingerprint import Fingerprint
 from sidecar.merge.merge import merge_checked, plan_digest
 from sidecar.merge.merge_pass import Settled
 from sidecar.merge.result import NO_BOOT, Boot, Merge, MergeOptions
@@ -18,7 +17,8 @@ from sidecar.plans import config_view
 from sidecar.plans.desired import Desired
 from sidecar.plans.rendering import ConfigView, Rendering
 from sidecar.settings.settings import Settings
-from sidecar.state import State
+from sidecar.store.fingerprint import Fingerprint
+from sidecar.store.state import State
 
 KEEP_LAST_N_SINCE = (1, 9, 0)
 """First Backrest that forgets by ``keepLastN`` in time buckets: v1.8.1 has the field and ignores it

@@ -25,7 +25,7 @@ from sidecar.log import get_logger
 from sidecar.restart_cycle import RestartCycle, Restarted, Waits, unix_time
 from sidecar.restart_queue import UNTOLD, Queue, logged_operations, stopped_by_hooks
 from sidecar.settings.settings import Settings
-from sidecar.state import Owed
+from sidecar.store.state import Owed
 
 log = get_logger(__name__)
 

@@ -28,11 +28,11 @@ from sidecar.backrest_link import BackrestLink
 from sidecar.config_file import ConfigFile, Written
 from sidecar.engine.errors import EngineError
 from sidecar.engine.types import ContainerState
-from sidecar.lock import LockError, LockTimeout
 from sidecar.log import get_logger
 from sidecar.restart_queue import UNTOLD, Queue, logged_operations
 from sidecar.settings.settings import Settings
-from sidecar.state import Quarantined, State, StoppedBackrest
+from sidecar.store.lock import LockError, LockTimeout
+from sidecar.store.state import Quarantined, State, StoppedBackrest
 
 RAN_WELL = 60.0
 """Seconds that Backrest must have run before our stop for a failed start to be blamed on our plans, unless its log

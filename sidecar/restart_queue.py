@@ -13,7 +13,7 @@ from sidecar.backrest.queue import Operation
 from sidecar.backrest.tasks import LINES, tasks_in_log
 from sidecar.engine.errors import EngineError
 from sidecar.make_up import at_risk
-from sidecar.state import MakeUp
+from sidecar.store.state import MakeUp
 
 
 @dataclass(frozen=True, slots=True)

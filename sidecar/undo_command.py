@@ -22,7 +22,7 @@ from sidecar.merge.result import Merge
 from sidecar.oneshot import stopping
 from sidecar.restart import Restarter
 from sidecar.settings.settings import Settings
-from sidecar.undo import UndoCopy
+from sidecar.store.versions import UndoCopy
 from sidecar.wiring import writing
 
 log = get_logger(__name__)

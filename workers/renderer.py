@@ -21,7 +21,7 @@ from sidecar.log import get_logger
 from sidecar.messages import ConfigChanged, EngineChanged, PlansRendered, RendererInbox, VolumesChanged
 from sidecar.observe import Observer, Source
 from sidecar.settings.settings import Settings
-from sidecar.state_store import StateError
+from sidecar.store.state_store import StateError
 from sidecar.supervision.child import Context
 from sidecar.supervision.mailbox import Mailbox
 from sidecar.supervision.messages import Stop

@@ -20,9 +20,9 @@ import orjson
 
 from sidecar.backrest import container, idle
 from sidecar.cli import run
-from sidecar.config_store import ConfigStore
 from sidecar.engine.client import Engine
-from sidecar.state_store import StateStore
+from sidecar.store.config_store import ConfigStore
+from sidecar.store.state_store import StateStore
 
 PLAN = "backrest_sidecar_web"
 CHANGES = ((Engine, "stop"), (ConfigStore, "replace"), (StateStore, "save"), (Engine, "start"))

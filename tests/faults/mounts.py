@@ -16,9 +16,9 @@ from typing import Any, Self
 REPLACE = """
 import json, os, sys, time
 from pathlib import Path
-from sidecar.config_store import ConfigStore
-from sidecar.lock import LockError
-from sidecar.store_errors import StoreError
+from sidecar.store.config_store import ConfigStore
+from sidecar.store.lock import LockError
+from sidecar.store.errors import StoreError
 path, state, uid, mode = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
 if uid:
     os.setgroups([]); os.setresgid(uid, uid, uid); os.setresuid(uid, uid, uid)

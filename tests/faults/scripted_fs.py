@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sidecar.fs import Fs
-from sidecar.lease import Grant
+from sidecar.store.fs import Fs
+from sidecar.store.lease import Grant
 
 LEASES = frozenset({"lease", "lease_wanted", "unlease"})
 """Left out: an editor who is played by the same thread cannot wait until we let go."""

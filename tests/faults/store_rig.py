@@ -5,9 +5,9 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from sidecar.config_store import ConfigStore
-from sidecar.fs import Fs
-from sidecar.recovery import Recovered
+from sidecar.store.config_store import ConfigStore
+from sidecar.store.fs import Fs
+from sidecar.store.recovery import Recovered
 
 OLD = b'{"version": 6, "plans": ["old"]}'
 NEW = b'{"version": 6, "plans": ["new"], "more": true}'

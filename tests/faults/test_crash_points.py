@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.store_errors import Changed, ConfigUnreadable, NotWritable
+from sidecar.store.errors import Changed, ConfigUnreadable, NotWritable
 from tests.faults.scripted_fs import ScriptedFs, SimulatedCrash, rename_over, write_into
 from tests.faults.store_rig import NEW, OLD, PAYLOAD, Rig
 

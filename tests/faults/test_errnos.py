@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.store_errors import Changed, ConfigUnreadable, NotWritable, SingleFileMount
+from sidecar.store.errors import Changed, ConfigUnreadable, NotWritable, SingleFileMount
 from tests.faults.scripted_fs import ScriptedFs, open_files, rename_over
 from tests.faults.store_rig import NEW, OLD, PAYLOAD, Rig
 

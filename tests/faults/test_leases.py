@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.fs import Fs
-from sidecar.lease import Grant
-from sidecar.store_errors import Changed
+from sidecar.store.errors import Changed
+from sidecar.store.fs import Fs
+from sidecar.store.lease import Grant
 from tests.faults.scripted_fs import rename_over
 from tests.faults.store_rig import NEW, OLD, Rig
 from tests.waiting import eventually

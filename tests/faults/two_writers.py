@@ -19,12 +19,12 @@ from typing import Any
 
 import orjson
 
-from sidecar.config_store import ConfigStore
-from sidecar.fs import Fs
 from sidecar.plans.rendering import Owner
-from sidecar.state import Owed, State
-from sidecar.state_store import StateStore
-from sidecar.store_errors import Changed
+from sidecar.store.config_store import ConfigStore
+from sidecar.store.errors import Changed
+from sidecar.store.fs import Fs
+from sidecar.store.state import Owed, State
+from sidecar.store.state_store import StateStore
 
 OURS = "ours"
 EMPTY = {"version": 6, "plans": []}

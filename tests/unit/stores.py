@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sidecar.config_store import ConfigStore
+from sidecar.store.config_store import ConfigStore
 
 OLD = b'{"version": 6}'
 NEW = b'{"version": 6, "plans": []}'

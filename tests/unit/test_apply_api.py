@@ -13,7 +13,7 @@ from sidecar import apply_make_up
 from sidecar.backrest.api import ApiUnreachable, BackrestApi
 from sidecar.backrest.queue import Operation, scheduled_plans
 from sidecar.failures import Busy
-from sidecar.state import MakeUp
+from sidecar.store.state import MakeUp
 from tests.unit.builders import container
 from tests.unit.stage import Clock, Stage
 from tests.unit.test_review_api import WEB, Died, FakeApi

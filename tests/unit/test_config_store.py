@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.config_store import ConfigStore
-from sidecar.fingerprint import MAX_BYTES, load
-from sidecar.store_errors import Changed, ConfigUnreadable, NotWritable
+from sidecar.store.config_store import ConfigStore
+from sidecar.store.errors import Changed, ConfigUnreadable, NotWritable
+from sidecar.store.fingerprint import MAX_BYTES, load
 from tests.faults.scripted_fs import ScriptedFs
 from tests.unit.stores import NEW, OLD, Clock, store_on
 
@@ -111,10 +111,10 @@ def test_changed_since_costs_no_read_once_the_stamps_are_old(
         reads.append(args)
         return load(*args, **options)  # type: ignore[arg-type]  # passes on what it was given
 
-    monkeypatch.setattr("sidecar.config_store.load", counted)
+    monkeypatch.setattr("sidecar.store.config_store.load", counted)
     assert not store.changed_since(fresh)
     assert len(reads) == 1
-    monkeypatch.setattr("sidecar.fs.Fs.now_ns", lambda _: fresh.ctime_ns + 10**9)
+    monkeypatch.setattr("sidecar.store.fs.Fs.now_ns", lambda _: fresh.ctime_ns + 10**9)
     for _ in range(3):
         assert not store.changed_since(fresh)
     assert len(reads) == 2

@@ -130,7 +130,7 @@ def test_a_pass_over_an_unchanged_world_is_one_list_call_and_no_write(
         "sidecar.plans.desired.render",
         "sidecar.merger.merge_checked",
     )
-    refuse(monkeypatch, "sidecar.config.document.parse", "sidecar.config_store.ConfigStore.lock")
+    refuse(monkeypatch, "sidecar.config.document.parse", "sidecar.store.config_store.ConfigStore.lock")
     for _ in range(5):
         again = passes.run()
     assert passes.engine.asked == ["/containers/json"] * 5
@@ -175,7 +175,7 @@ def test_what_the_writer_wrote_nobody_parses_and_what_a_person_wrote_one_alone(
 ) -> None:
     passes.run()
     parsed = count(monkeypatch, "sidecar.config.document.parse")
-    states = count(monkeypatch, "sidecar.state_store.from_json")
+    states = count(monkeypatch, "sidecar.store.state_store.from_json")
     passes.engine.rows.append(row(30))
     written = passes.run()
     after = passes.run()

@@ -7,10 +7,10 @@ from sidecar.config.document import ConfigError
 from sidecar.engine.errors import EngineError
 from sidecar.errors import SidecarError, told
 from sidecar.failures import Busy, Contended
-from sidecar.lock import LockTimeout
 from sidecar.settings.settings import SettingsError
-from sidecar.state_store import StateError
-from sidecar.store_errors import ConfigUnreadable, NotWritable
+from sidecar.store.errors import ConfigUnreadable, NotWritable
+from sidecar.store.lock import LockTimeout
+from sidecar.store.state_store import StateError
 
 EVERYTHING: list[SidecarError] = [
     ConfigError("what", "syntax"),

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from sidecar import exchange
+from sidecar.store import kernel
 
 
 class OldLibrary:
@@ -42,28 +42,28 @@ def contents(tmp_path: Path) -> tuple[str, str]:
 
 def test_two_names_change_places(tmp_path: Path, directory: int) -> None:
     inodes = [(tmp_path / name).stat().st_ino for name in ("one", "öther")]
-    exchange.exchange(directory, "one", "öther")
+    kernel.exchange(directory, "one", "öther")
     assert contents(tmp_path) == ("2", "1")
     assert [(tmp_path / name).stat().st_ino for name in ("öther", "one")] == inodes
 
 
 def test_a_missing_name_changes_nothing(tmp_path: Path, directory: int) -> None:
     with pytest.raises(FileNotFoundError) as caught:
-        exchange.exchange(directory, "one", "absent")
-    assert caught.value.errno not in exchange.UNSUPPORTED
+        kernel.exchange(directory, "one", "absent")
+    assert caught.value.errno not in kernel.UNSUPPORTED
     assert contents(tmp_path) == ("1", "2")
 
 
 def test_by_the_number_of_the_call(tmp_path: Path, directory: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    if platform.machine() not in exchange._SYSCALL_NUMBERS:
+    if platform.machine() not in kernel._SYSCALL_NUMBERS:
         pytest.skip("no number known for this machine")
     real = ctypes.PyDLL
     monkeypatch.setattr(ctypes, "PyDLL", lambda *args, **options: OldLibrary(real(*args, **options)))
-    monkeypatch.setattr(exchange, "_renameat2", exchange._bind())
-    exchange.exchange(directory, "one", "öther")
+    monkeypatch.setattr(kernel, "_renameat2", kernel._bind())
+    kernel.exchange(directory, "one", "öther")
     assert contents(tmp_path) == ("2", "1")
     with pytest.raises(FileNotFoundError):
-        exchange.exchange(directory, "one", "absent")
+        kernel.exchange(directory, "one", "absent")
 
 
 def test_without_either_it_is_unsupported(
@@ -72,9 +72,9 @@ def test_without_either_it_is_unsupported(
     real = ctypes.PyDLL
     monkeypatch.setattr(ctypes, "PyDLL", lambda *args, **options: OldLibrary(real(*args, **options)))
     monkeypatch.setattr(platform, "machine", lambda: "pdp11")
-    monkeypatch.setattr(exchange, "_renameat2", exchange._bind())
+    monkeypatch.setattr(kernel, "_renameat2", kernel._bind())
     with pytest.raises(OSError) as caught:
-        exchange.exchange(directory, "one", "öther")
+        kernel.exchange(directory, "one", "öther")
     assert caught.value.errno == errno.ENOSYS
-    assert caught.value.errno in exchange.UNSUPPORTED
+    assert caught.value.errno in kernel.UNSUPPORTED
     assert contents(tmp_path) == ("1", "2")

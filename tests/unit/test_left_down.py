@@ -16,7 +16,7 @@ from sidecar.engine.model import EngineSnapshot
 from sidecar.engine.types import Process
 from sidecar.left_down import WorkedOff, directory_of, work_off
 from sidecar.settings.settings import resolve
-from sidecar.state_store import StateError
+from sidecar.store.state_store import StateError
 from tests.unit.test_marker_watch import BACKREST
 from tests.unit.test_marker_watch import Engine as MarkerEngine
 

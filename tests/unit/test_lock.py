@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.lock import ConfigLock, LockError, LockTimeout
+from sidecar.store.lock import ConfigLock, LockError, LockTimeout
 
 HOLD = """
 import sys
 from pathlib import Path
-from sidecar.lock import ConfigLock
+from sidecar.store.lock import ConfigLock
 with ConfigLock(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
@@ -128,7 +128,7 @@ def test_a_lock_that_the_system_refuses_is_not_ours(
     def refuse(_fd: int, _how: int) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr("sidecar.lock.fcntl.flock", refuse)
+    monkeypatch.setattr("sidecar.store.lock.fcntl.flock", refuse)
     before = sorted(os.listdir("/proc/self/fd"))  # noqa: PTH208 - the listing's own descriptor is then closed
     with pytest.raises(LockError, match=os.strerror(number)):
         ConfigLock(tmp_path).__enter__()
@@ -150,7 +150,7 @@ def test_a_full_disk_does_not_take_the_lock_away(tmp_path: Path, monkeypatch: py
     def full(_fd: int, _data: bytes, _at: int) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("sidecar.lock.os.pwrite", full)
+    monkeypatch.setattr("sidecar.store.lock.os.pwrite", full)
     waits = Waits(stop_after=1)
     with ConfigLock(tmp_path), pytest.raises(LockTimeout), ConfigLock(tmp_path, wait=waits):
         pytest.fail("two at once")

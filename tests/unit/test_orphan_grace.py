@@ -11,7 +11,7 @@ from sidecar.boot import read_boot
 from sidecar.merge.merge import Merge
 from sidecar.merge.result import NO_BOOT, Boot
 from sidecar.plans.rendering import NOT_COUNTED, Counted, Owner
-from sidecar.state import StateUnusable, from_json, owner_from_json, owner_to_json
+from sidecar.store.state import StateUnusable, from_json, owner_from_json, owner_to_json
 from tests.unit.merge_rig import NOW, codes, config, put, wish, wishes
 
 HOUR, DAY, YEAR = 3600.0, 86400.0, 365 * 86400.0

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.store_errors import Changed
+from sidecar.store.errors import Changed
 from tests.unit.stores import NEW, OLD, store_on
 
 

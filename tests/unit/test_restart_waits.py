@@ -17,9 +17,9 @@ from sidecar.backrest.queue import Operation
 from sidecar.healthcheck import judge
 from sidecar.messages import ApplyWaits
 from sidecar.metrics import registry
-from sidecar.state import MakeUp
 from sidecar.status_command import render_status
 from sidecar.status_file import document
+from sidecar.store.state import MakeUp
 from tests.unit.builders import container
 from tests.unit.stage import CONFIG, Stage
 

@@ -16,13 +16,13 @@ from sidecar.announce import Announcer
 from sidecar.config.validation import Fault
 from sidecar.config_file import ConfigFile
 from sidecar.engine.errors import EngineError
-from sidecar.lock import LockError, LockTimeout
 from sidecar.merge.result import Blocked, Merge
 from sidecar.plans.rendering import Rendering
 from sidecar.restart_cycle import RestartCycle
 from sidecar.settings.settings import resolve
-from sidecar.state import StoppedBackrest
-from sidecar.store_errors import NotWritable
+from sidecar.store.errors import NotWritable
+from sidecar.store.lock import LockError, LockTimeout
+from sidecar.store.state import StoppedBackrest
 from sidecar.undo_command import _put_back
 from sidecar.wiring import Writing
 from tests.unit.builders import container

@@ -14,16 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.plans.rendering import Owner
-from sidecar.state import (
-    Owed,
-    Quarantined,
-    State,
-    StateUnusable,
-    StoppedBackrest,
-    from_json,
-    to_json,
-)
-from sidecar.state_store import StateError, StateStore
+from sidecar.store.state import Owed, Quarantined, State, StateUnusable, StoppedBackrest, from_json, to_json
+from sidecar.store.state_store import StateError, StateStore
 from tests.faults.scripted_fs import ScriptedFs, SimulatedCrash
 
 NOW = 1_767_323_045.0

@@ -17,7 +17,7 @@ from sidecar.plans.rendering import RenderedPlan, Rendering
 from sidecar.status import LATENCY_BUCKETS, StatusBoard
 from sidecar.status_command import render_status
 from sidecar.status_file import MOST_FINDINGS, StatusFile, document
-from sidecar.store_errors import ConfigUnreadable
+from sidecar.store.errors import ConfigUnreadable
 from sidecar.supervision.child import WorkerFacts
 from tests.unit.builders import container
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar import undo
+from sidecar.store import versions
 from tests.unit.stores import OLD, Clock, store_on
 
 
@@ -74,7 +74,7 @@ def test_read_undo(path: Path) -> None:
 
 def test_names_of_copies() -> None:
     path = Path("config.json")
-    name = undo.new_name([], path, 0.0015)
+    name = versions.new_name([], path, 0.0015)
     assert name == "config.json.sidecar.19700101T000000.001Z"
-    assert undo.new_name([name], path, 0.0, kept=True) == "config.json.sidecar.19700101T000000.002Z.kept"
-    assert undo.listing(["config.json.sidecar.20261399T000000.000Z"], path) == ()
+    assert versions.new_name([name], path, 0.0, kept=True) == "config.json.sidecar.19700101T000000.002Z.kept"
+    assert versions.listing(["config.json.sidecar.20261399T000000.000Z"], path) == ()

@@ -14,11 +14,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sidecar import exchange
-from sidecar.fingerprint import MAX_BYTES, Fingerprint, digest, gone
-from sidecar.fs import Fs
-from sidecar.intent import Intent
-from sidecar.lease import Wanted
+from sidecar.store import kernel
+from sidecar.store.fingerprint import MAX_BYTES, Fingerprint, digest, gone
+from sidecar.store.fs import Fs
+from sidecar.store.intent import Intent
+from sidecar.store.lease import Wanted
 
 IsOurs = Callable[[os.stat_result], bool]
 
@@ -88,7 +88,7 @@ def by_exchange(fs: Fs, dir_fd: int, path: Path, intent: Intent, old_fd: int, *,
     except FileNotFoundError as error:
         raise gone(path) from error
     except OSError as error:
-        if error.errno in exchange.UNSUPPORTED:
+        if error.errno in kernel.UNSUPPORTED:
             raise ExchangeUnsupported from error
         raise
     try:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sidecar import undo
-from sidecar.fs import Fs
-from sidecar.intent import Intent, IntentFile
+from sidecar.store import versions
+from sidecar.store.fs import Fs
+from sidecar.store.intent import Intent, IntentFile
 
 
 def drop_ours(fs: Fs, dir_fd: int, intent: Intent, intents: IntentFile) -> None:
@@ -25,7 +25,7 @@ def drop_ours(fs: Fs, dir_fd: int, intent: Intent, intents: IntentFile) -> None:
 
 def retire(fs: Fs, dir_fd: int, old_fd: int, intent: Intent) -> None:
     """Turn the old file at the swap name into the undo copy. Raises OSError."""
-    fs.chmod(old_fd, undo.MODE)
+    fs.chmod(old_fd, versions.MODE)
     fs.rename(dir_fd, intent.swap, intent.undo)
 
 
@@ -43,10 +43,10 @@ def keep_aside(fs: Fs, dir_fd: int, path: Path, name: str, now: float, *, fd: in
     Raises:
         OSError: It lies where it lay.
     """
-    kept = path.with_name(undo.new_name(fs.listdir(dir_fd), path, now, kept=True))
+    kept = path.with_name(versions.new_name(fs.listdir(dir_fd), path, now, kept=True))
     opened = fd if fd >= 0 else fs.open_read(dir_fd, name)
     try:
-        fs.chmod(opened, undo.MODE)
+        fs.chmod(opened, versions.MODE)
     finally:
         if fd < 0:
             fs.close(opened)
@@ -57,5 +57,5 @@ def keep_aside(fs: Fs, dir_fd: int, path: Path, name: str, now: float, *, fd: in
 
 def prune(fs: Fs, dir_fd: int, path: Path) -> None:
     """Remove our undo copies past the newest ten. Raises OSError."""
-    for name in undo.expired(fs.listdir(dir_fd), path):
+    for name in versions.expired(fs.listdir(dir_fd), path):
         fs.unlink(dir_fd, name)

@@ -12,8 +12,8 @@ import stat
 import time
 from pathlib import Path
 
-from sidecar import exchange
-from sidecar import lease as leases
+from sidecar.store import kernel
+from sidecar.store import lease as leases
 
 _NO_XATTR = frozenset({errno.EOPNOTSUPP, errno.EPERM, errno.EACCES, errno.ENODATA, errno.ENOSYS})
 
@@ -98,8 +98,8 @@ class Fs:
         os.rename(old, new, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
 
     def exchange(self, dir_fd: int, one: str, other: str) -> None:
-        """Swap two names of the directory, see :func:`sidecar.exchange.exchange`."""
-        exchange.exchange(dir_fd, one, other)
+        """Swap two names of the directory, see :func:`sidecar.store.kernel.exchange`."""
+        kernel.exchange(dir_fd, one, other)
 
     def unlink(self, dir_fd: int, name: str) -> None:
         """Remove a name."""
@@ -138,7 +138,7 @@ class Fs:
         return tuple(missed)
 
     def lease(self, fd: int, *, exclusive: bool) -> leases.Grant:
-        """Make others who open the file wait, see :func:`sidecar.lease.take`. Never raises."""
+        """Make others who open the file wait, see :func:`sidecar.store.lease.take`. Never raises."""
         return leases.take(fd, exclusive=exclusive)
 
     def lease_wanted(self, fd: int, *, exclusive: bool) -> leases.Wanted:

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sidecar import swap
-from sidecar.aside import drop_ours, keep_aside, retire
-from sidecar.fingerprint import Fingerprint, Loaded, load
-from sidecar.fs import Fs
-from sidecar.intent import Intent, IntentFile, staged_prefix, swap_prefix
-from sidecar.store_errors import ConfigUnreadable
+from sidecar.store import swap
+from sidecar.store.aside import drop_ours, keep_aside, retire
+from sidecar.store.errors import ConfigUnreadable
+from sidecar.store.fingerprint import Fingerprint, Loaded, load
+from sidecar.store.fs import Fs
+from sidecar.store.intent import Intent, IntentFile, staged_prefix, swap_prefix
 
 
 @dataclass(frozen=True, slots=True)

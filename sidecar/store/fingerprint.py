@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sidecar.fs import Fs
-from sidecar.store_errors import Changed, ConfigUnreadable, unreadable
+from sidecar.store.errors import Changed, ConfigUnreadable, unreadable
+from sidecar.store.fs import Fs
 
 MAX_BYTES = 64 << 20
 """Larger than any config.json: 10,000 plans with their hooks are some 10 MB."""

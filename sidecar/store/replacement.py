@@ -18,12 +18,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sidecar import store_errors, swap, undo
-from sidecar.aside import drop_ours, keep_aside, prune, retire
-from sidecar.fingerprint import MAX_BYTES, Fingerprint, digest, gone
-from sidecar.fs import Fs
-from sidecar.intent import Intent, IntentFile
-from sidecar.lease import Grant, Wanted
+from sidecar.store import errors, swap
+from sidecar.store import versions as undo
+from sidecar.store.aside import drop_ours, keep_aside, prune, retire
+from sidecar.store.fingerprint import MAX_BYTES, Fingerprint, digest, gone
+from sidecar.store.fs import Fs
+from sidecar.store.intent import Intent, IntentFile
+from sidecar.store.lease import Grant, Wanted
 
 _FOREIGN_OWNER = frozenset({errno.EPERM, errno.EINVAL, errno.EACCES})
 
@@ -35,7 +36,7 @@ class Replaced:
     Attributes:
         fingerprint: The version that stands there now.
         undo: Where the old version lies; None when the bytes were equal and nothing was written.
-        window_ns: How long the file was unguarded, see ``swap.Window``.
+        window_ns: How long the file was unguarded, see ``store.swap.Window``.
         notes: Things to report, e.g. that the filesystem has no exchange.
     """
 
@@ -138,7 +139,7 @@ class Replacement:
             except OSError as error:
                 if error.errno not in _FOREIGN_OWNER:
                     raise
-                raise store_errors.owner_kept_out(error, self._path, old.st_uid, old.st_gid) from error
+                raise errors.owner_kept_out(error, self._path, old.st_uid, old.st_gid) from error
         self._fs.write(fd, new)
         missed = self._fs.copy_xattrs(self._old, fd)
         self._fs.chmod(fd, stat.S_IMODE(old.st_mode) if mode is None else mode)
@@ -154,7 +155,7 @@ class Replacement:
             grant = self._fs.lease(self._old, exclusive=False)
             self._old_leased, self.busy = grant is Grant.HELD, grant is Grant.BUSY
             if self.busy and self._patient:
-                raise store_errors.Changed(
+                raise errors.Changed(
                     f"{self._path} is open for writing in another program; it is read again."
                 )
             self._new_leased = self._fs.lease(new_fd, exclusive=True) is Grant.HELD
@@ -172,7 +173,7 @@ class Replacement:
                 raise self._changed(intent, new_fd, now, stray=error.stray) from error
             except swap.Stuck as stuck:
                 self.unfinished = True
-                raise store_errors.stuck(stuck.error, self._path, intent.swap) from stuck
+                raise errors.stuck(stuck.error, self._path, intent.swap) from stuck
             except swap.ExchangeUnsupported:
                 self.exchanged = False
         self._copy_old(intent)
@@ -183,7 +184,7 @@ class Replacement:
                 self._fs.unlink(self._dir, intent.undo)
             raise
 
-    def _changed(self, intent: Intent, new_fd: int, now: float, *, stray: bool) -> store_errors.Changed:
+    def _changed(self, intent: Intent, new_fd: int, now: float, *, stray: bool) -> errors.Changed:
         """Clean up after the edit of another writer was put back; return what to raise.
 
         Our file goes back to its private name first. Who opened it while it stood there waits for our lease:
@@ -204,7 +205,7 @@ class Replacement:
         self._intents.clear()
         if not kept:
             return gone(self._path)
-        return store_errors.Changed(
+        return errors.Changed(
             f"{self._path} was written several times by another program while it was being replaced. The "
             f"newest version stands; another one, which cannot be told from a lost edit, is kept as {kept[0]}.",
             tuple(kept),

@@ -15,8 +15,8 @@ from typing import Any
 
 import orjson
 
-from sidecar.fingerprint import Fingerprint, digest
-from sidecar.fs import Fs
+from sidecar.store.fingerprint import Fingerprint, digest
+from sidecar.store.fs import Fs
 
 FILE = "write-intent"
 

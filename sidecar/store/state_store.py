@@ -15,8 +15,8 @@ from typing import Any
 import orjson
 
 from sidecar.errors import SidecarError
-from sidecar.fs import Fs
-from sidecar.state import State, StateUnusable, from_json, to_json
+from sidecar.store.fs import Fs
+from sidecar.store.state import State, StateUnusable, from_json, to_json
 
 FILE = "state.json"
 _TEMP = ".state.json.new"

@@ -5,7 +5,7 @@
   caller starts over from a fresh read.
 - At every instant the file is the old or the new one, whole, also after a kill or a power cut.
 - No edit of another writer is ever unlinked: it stands, or it lies beside the file and is reported.
-- Callers hold ``lock.ConfigLock`` from the read to the end of the replacement; it keeps two sidecars apart.
+- Callers hold ``store.lock.ConfigLock`` from the read to the end of the replacement; it keeps two sidecars apart.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sidecar import recovery, store_errors, undo
-from sidecar.fingerprint import Fingerprint, Loaded, load
-from sidecar.fs import Fs
-from sidecar.intent import IntentFile
 from sidecar.labels.keys import NO_LABELS
-from sidecar.lock import ConfigLock
-from sidecar.recovery import Recovered
-from sidecar.replacement import Replaced, Replacement
-from sidecar.store_errors import Changed
+from sidecar.store import errors, recovery, versions
+from sidecar.store.errors import Changed
+from sidecar.store.fingerprint import Fingerprint, Loaded, load
+from sidecar.store.fs import Fs
+from sidecar.store.intent import IntentFile
+from sidecar.store.lock import ConfigLock
+from sidecar.store.recovery import Recovered
+from sidecar.store.replacement import Replaced, Replacement
 
 NO_EXCHANGE = (
     "The filesystem of {path} cannot exchange two files (renameat2): an edit by another program in the "
@@ -77,7 +77,7 @@ class ConfigStore:
         return self._exchange
 
     def lock(self, wait: Callable[[float], bool] | None = None) -> ConfigLock:
-        """Return the lock beside the real file, see :class:`sidecar.lock.ConfigLock`."""
+        """Return the lock beside the real file, see :class:`sidecar.store.lock.ConfigLock`."""
         return ConfigLock(self._real().parent, wait=wait)
 
     def read(self) -> Loaded:
@@ -88,7 +88,7 @@ class ConfigStore:
         """
         real = self._real()
         if self.path.is_symlink() and not real.exists():
-            raise store_errors.unreadable(FileNotFoundError(errno.ENOENT, ""), self.path)
+            raise errors.unreadable(FileNotFoundError(errno.ENOENT, ""), self.path)
         with self._opened(real) as directory:
             loaded = load(self._fs, directory, real)
         if not self.path.is_symlink():
@@ -111,7 +111,7 @@ class ConfigStore:
             if fresh.settled and fresh == mark:
                 self._vouched = fresh
             return fresh.digest != mark.digest
-        except (OSError, store_errors.ConfigUnreadable):
+        except (OSError, errors.ConfigUnreadable):
             return True
 
     def replace(self, new: bytes, expected: Fingerprint, payload: Mapping[str, Any] = NO_LABELS) -> Replaced:
@@ -137,9 +137,9 @@ class ConfigStore:
                 notes = self._finish_earlier(directory, real)
                 old_fd = self._fs.open_read(directory, real.name)
             except FileNotFoundError as error:
-                raise store_errors.unreadable(error, self.path) from error
+                raise errors.unreadable(error, self.path) from error
             except OSError as error:
-                raise store_errors.not_writable(error, real) from error
+                raise errors.not_writable(error, real) from error
             way = Replacement(
                 self._fs,
                 directory,
@@ -153,7 +153,7 @@ class ConfigStore:
                 self._make_state_dir()
                 done = way.run(new, expected, self._mode, self._clock(), payload)
             except OSError as error:
-                raise store_errors.not_writable(error, real) from error
+                raise errors.not_writable(error, real) from error
             finally:
                 self._token, self._unfinished = way.token, way.unfinished
                 self._busy = self._busy + 1 if way.busy else 0
@@ -190,24 +190,24 @@ class ConfigStore:
         except FileNotFoundError:
             return Recovered()
         except OSError as error:
-            raise store_errors.not_writable(error, real) from error
+            raise errors.not_writable(error, real) from error
         try:
             return recovery.recover(self._fs, directory, real, self._intents, self._clock())
         except OSError as error:
-            raise store_errors.not_writable(error, real) from error
+            raise errors.not_writable(error, real) from error
         finally:
             self._unfinished = False
             self._fs.close(directory)
 
-    def list_undo(self) -> tuple[undo.UndoCopy, ...]:
+    def list_undo(self) -> tuple[versions.UndoCopy, ...]:
         """Return the previous versions that lie beside the file, newest first. Raises ConfigUnreadable."""
         real = self._real()
         try:
-            return undo.listing((entry.name for entry in real.parent.iterdir()), real)
+            return versions.listing((entry.name for entry in real.parent.iterdir()), real)
         except OSError as error:
-            raise store_errors.unreadable(error, real.parent) from error
+            raise errors.unreadable(error, real.parent) from error
 
-    def read_undo(self, time: str = "") -> tuple[undo.UndoCopy, bytes]:
+    def read_undo(self, time: str = "") -> tuple[versions.UndoCopy, bytes]:
         """Return one previous version and its content.
 
         Args:
@@ -217,7 +217,7 @@ class ConfigStore:
             LookupError: No such version, or several fit.
             ConfigUnreadable: It cannot be read.
         """
-        copy = undo.choose(self.list_undo(), time)
+        copy = versions.choose(self.list_undo(), time)
         with self._opened(copy.path) as directory:
             return copy, load(self._fs, directory, copy.path).raw
 
@@ -245,14 +245,14 @@ class ConfigStore:
         try:
             return Path(os.path.realpath(self.path)) if self.path.is_symlink() else self.path.absolute()
         except OSError as error:
-            raise store_errors.unreadable(error, self.path) from error
+            raise errors.unreadable(error, self.path) from error
 
     @contextmanager
     def _opened(self, real: Path) -> Iterator[int]:
         try:
             directory = self._fs.open_dir(str(real.parent))
         except OSError as error:
-            raise store_errors.unreadable(error, self.path) from error
+            raise errors.unreadable(error, self.path) from error
         try:
             yield directory
         finally:
