@@ -263,7 +263,7 @@ def _build() -> click.Group:
             ),
             "lint": _command(
                 "lint",
-                _lazy("sidecar.lint_command", "lint"),
+                _lazy("sidecar.lint.command", "lint"),
                 "Check labels in Compose files or docker inspect output (- for standard input), without an engine. "
                 "Exit 0: clean. 3: findings.",
                 lint_options,

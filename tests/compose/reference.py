@@ -16,10 +16,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sidecar.compose_file import ComposeProject
-from sidecar.compose_load import read_text
-from sidecar.lint_model import LintError, LintFinding, Place
-from sidecar.yaml_tree import parse_yaml
+from sidecar.lint.compose import ComposeProject
+from sidecar.lint.findings import LintError, LintFinding, Place
+from sidecar.lint.load import read_text
+from sidecar.lint.yaml_tree import parse_yaml
 from tests.compose.odd_files import write_odd_project
 
 ROOT = Path(__file__).parents[2]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.compose_dotenv import DotenvError, DotenvValue, parse_dotenv
+from sidecar.lint.dotenv import DotenvError, DotenvValue, parse_dotenv
 
 
 def values(text: str, **environ: str) -> dict[str, str]:

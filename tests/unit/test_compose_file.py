@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.compose_file import ComposeProject
-from sidecar.lint_model import LintFinding, Target
-from sidecar.yaml_tree import parse_yaml
+from sidecar.lint.compose import ComposeProject
+from sidecar.lint.findings import LintFinding, Target
+from sidecar.lint.yaml_tree import parse_yaml
 
 
 def load(directory: Path, *texts: str, **env: str) -> tuple[dict[str, Target], list[LintFinding]]:

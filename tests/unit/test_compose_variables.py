@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.compose_variables import Interpolated, InterpolationError, interpolate
+from sidecar.lint.interpolation import Interpolated, InterpolationError, interpolate
 
 VARIABLES = {"A": "a", "EMPTY": "", "B_1": "b"}
 

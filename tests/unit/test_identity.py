@@ -11,7 +11,7 @@ import pytest
 
 from sidecar.cli import run
 from sidecar.engine.model import COMPOSE_NUMBER, COMPOSE_PROJECT, COMPOSE_REPLACE, COMPOSE_SERVICE
-from sidecar.lint import LintOptions, lint_files
+from sidecar.lint.checks import LintOptions, lint_files
 from tests.unit.merge_rig import config
 
 REPLIES: dict[str, Any] = {

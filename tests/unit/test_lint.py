@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from sidecar.cli import run
 from sidecar.labels.values import LabelPolicy
-from sidecar.lint import LintOptions, lint_files
-from sidecar.lint_command import run_lint
-from sidecar.lint_format import format_findings
-from sidecar.lint_model import LintFinding, Place
+from sidecar.lint.checks import LintOptions, lint_files
+from sidecar.lint.command import run_lint
+from sidecar.lint.findings import LintFinding, Place
+from sidecar.lint.format import format_findings
 
 ROOT = Path(__file__).parents[2]
 WRONG = "testdata/lint/wrong/compose.yaml"
@@ -243,7 +243,7 @@ def test_standard_input() -> None:
 
 def test_nothing_heavy_is_loaded() -> None:
     code = (
-        "import sys, sidecar.lint_command as c; from sidecar.lint import LintOptions as O;"
+        "import sys, sidecar.lint.command as c; from sidecar.lint.checks import LintOptions as O;"
         f"c.run_lint([{STACK!r}], 'text', options=O(), env={{}});"
         "heavy = {'pydantic', 'docker', 'croniter', 'rich', 'requests', 'hashlib', 'json'};"
         "sys.exit(' '.join(heavy & set(sys.modules)) or 0)"

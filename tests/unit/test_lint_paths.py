@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.lint import LintOptions, lint_files
+from sidecar.lint.checks import LintOptions, lint_files
 
 
 def said(tmp_path: Path, labels: str, mounts: str, more: str = "") -> list[tuple[str, str]]:

@@ -9,7 +9,7 @@ import pytest
 
 from sidecar.engine.model import SWARM_SERVICE, Container, EngineSnapshot, Volume
 from sidecar.explain_model import Clock, Explanation, explain_all
-from sidecar.lint import LintOptions, lint_files
+from sidecar.lint.checks import LintOptions, lint_files
 from sidecar.plans.render import path_context
 from sidecar.plans.rendering import Owner, Rendering
 from tests.unit.builders import codes, container, one, rendering, settings, volume

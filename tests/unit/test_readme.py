@@ -11,8 +11,8 @@ import pytest
 
 from scripts.readme_tables import README, with_tables
 from sidecar import cli
-from sidecar.lint import LintOptions
-from sidecar.lint_command import run_lint
+from sidecar.lint.checks import LintOptions
+from sidecar.lint.command import run_lint
 
 TEXT = README.read_text(encoding="utf-8")
 ROOT = README.parent

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sidecar.shell_check import command_problems, starts_and_stops
+from sidecar.lint.shell import command_problems, starts_and_stops
 
 SH = shutil.which("sh") or "sh"
 

@@ -1,4 +1,4 @@
-"""Holds a Compose file's tree to the table of :mod:`sidecar.compose_shapes`. Pure."""
+"""Holds a Compose file's tree to the table of :mod:`sidecar.lint.shapes`. Pure."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from sidecar.compose_shapes import FILE, VERSION, Shape
 from sidecar.findings import printable
-from sidecar.lint_model import Place
-from sidecar.yaml_node import Node
-from sidecar.yaml_scalar import Timestamp
+from sidecar.lint.findings import Place
+from sidecar.lint.shapes import FILE, VERSION, Shape
+from sidecar.lint.yaml_node import Node
+from sidecar.lint.yaml_scalar import Timestamp
 
 _MANY = 20
 _WORDS = {"flag": "true or false", "whole": "a whole number", "number": "a number", "nothing": "empty"}

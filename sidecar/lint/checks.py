@@ -18,7 +18,7 @@ from sidecar.findings import Finding, printable
 from sidecar.labels.keep import parse_keep
 from sidecar.labels.reader import PlanReading, Reading, ours, read_labels, read_volume_labels
 from sidecar.labels.values import LabelPolicy
-from sidecar.lint_model import (
+from sidecar.lint.findings import (
     LabelAt,
     Level,
     LintError,
@@ -28,9 +28,9 @@ from sidecar.lint_model import (
     VolumeSays,
     unreadable,
 )
+from sidecar.lint.shell import command_problems, starts_and_stops
 from sidecar.plans import workloads
 from sidecar.plans.workloads import Workload
-from sidecar.shell_check import command_problems, starts_and_stops
 
 _WARNINGS = frozenset({"image-label", "hooks-refused"})
 _STDIN = "-"
@@ -90,17 +90,17 @@ def _targets(
         try:
             text = _read(path)
             if _looks_like_json(text):
-                from sidecar.inspect_file import parse_inspect
+                from sidecar.lint.inspect import parse_inspect
 
                 yield from parse_inspect(text, path)
             else:
-                from sidecar.yaml_tree import parse_yaml
+                from sidecar.lint.yaml_tree import parse_yaml
 
                 compose.append((path, parse_yaml(text, path)))
         except LintError as error:
             findings.append(error.finding)
     if compose:
-        from sidecar.compose_file import ComposeProject
+        from sidecar.lint.compose import ComposeProject
 
         for files in [[file] for file in compose] if separate else [compose]:
             yield from ComposeProject(env, findings, complete=not separate).load(files)
@@ -113,7 +113,7 @@ def _looks_like_json(text: str) -> bool:
 
 
 def _read(path: str) -> str:
-    from sidecar.compose_load import read_text
+    from sidecar.lint.load import read_text
 
     if path != _STDIN:
         return read_text(Path(path), Place(path))
@@ -264,7 +264,7 @@ class _Check:
         container = self.target.container
         if container is None or not self.target.all_mounts:
             return
-        from sidecar.lint_paths import path_problems
+        from sidecar.lint.paths import path_problems
 
         known = replace(container, name=self.target.name)
         for problem in path_problems(known, plan, self.volumes):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from sidecar.lint_model import LintFinding, Place
-from sidecar.yaml_scalar import Scalar, go_text
+from sidecar.lint.findings import LintFinding, Place
+from sidecar.lint.yaml_scalar import Scalar, go_text
 
 RESET = "!reset"
 OVERRIDE = "!override"

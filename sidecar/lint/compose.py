@@ -14,17 +14,17 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from sidecar.compose_check import consistency_problems
-from sidecar.compose_load import Loader, Scope, absolute_path, shown
-from sidecar.compose_service import Service, read_labels, read_service
-from sidecar.compose_variables import InterpolationError, interpolate
 from sidecar.engine.model import COMPOSE_PROJECT, COMPOSE_SERVICE, Container, Mount
 from sidecar.findings import printable
-from sidecar.lint_model import LabelAt, Level, LintFinding, Place, Target
-from sidecar.yaml_node import Node, Tree
+from sidecar.lint.compose_check import consistency_problems
+from sidecar.lint.findings import LabelAt, Level, LintFinding, Place, Target
+from sidecar.lint.interpolation import InterpolationError, interpolate
+from sidecar.lint.load import Loader, Scope, absolute_path, shown
+from sidecar.lint.service import Service, read_labels, read_service
+from sidecar.lint.yaml_node import Node, Tree
 
 if TYPE_CHECKING:
-    from sidecar.compose_dotenv import DotenvValue
+    from sidecar.lint.dotenv import DotenvValue
 
 _NAME = "COMPOSE_PROJECT_NAME"
 _NO_DOTENV = "COMPOSE_DISABLE_ENV_FILE"

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from sidecar.engine.model import Container
 from sidecar.findings import Finding, printable
 from sidecar.labels.reader import PlanReading
-from sidecar.lint_model import Level, VolumeSays
+from sidecar.lint.findings import Level, VolumeSays
 from sidecar.plans.mounts import PathRules
 from sidecar.plans.selection import EXCLUDE, INCLUDE, Selection, SelectionRules, select
 

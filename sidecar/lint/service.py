@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from sidecar.compose_volume import VolumeError, absolute, clean, parse_volume
 from sidecar.engine.model import Mount
-from sidecar.lint_model import LabelAt, Place
-from sidecar.yaml_node import Node
+from sidecar.lint.findings import LabelAt, Place
+from sidecar.lint.volume import VolumeError, absolute, clean, parse_volume
+from sidecar.lint.yaml_node import Node
 
 
 @dataclass(slots=True)

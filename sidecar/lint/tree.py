@@ -11,15 +11,15 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
-from sidecar.compose_merge import Path, Refuse, as_build
-from sidecar.compose_service import mount_of
-from sidecar.compose_shapes import FILE, Shape
-from sidecar.compose_variables import InterpolationError, interpolate
-from sidecar.compose_volume import absolute, clean
 from sidecar.findings import printable
-from sidecar.lint_model import Place
-from sidecar.yaml_node import OVERRIDE, RESET, Entry, Node
-from sidecar.yaml_scalar import Scalar
+from sidecar.lint.findings import Place
+from sidecar.lint.interpolation import InterpolationError, interpolate
+from sidecar.lint.merge import Path, Refuse, as_build
+from sidecar.lint.service import mount_of
+from sidecar.lint.shapes import FILE, Shape
+from sidecar.lint.volume import absolute, clean
+from sidecar.lint.yaml_node import OVERRIDE, RESET, Entry, Node
+from sidecar.lint.yaml_scalar import Scalar
 
 _TRUE = frozenset({"true", "y", "yes", "on"})
 _FALSE = frozenset({"false", "n", "no", "off"})

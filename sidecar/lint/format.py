@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from sidecar.findings import printable
-from sidecar.lint_model import LintFinding
+from sidecar.lint.findings import LintFinding
 
 Format = Literal["text", "json", "github"]
 

@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from sidecar.compose_volume import VolumeError, parse_volume
 from sidecar.findings import printable
-from sidecar.lint_model import Place
-from sidecar.yaml_node import Entry, Node
-from sidecar.yaml_scalar import Scalar, go_text
+from sidecar.lint.findings import Place
+from sidecar.lint.volume import VolumeError, parse_volume
+from sidecar.lint.yaml_node import Entry, Node
+from sidecar.lint.yaml_scalar import Scalar, go_text
 
 Path = tuple[str, ...]
 Refuse = Callable[[Place, str], None]

@@ -9,8 +9,8 @@ from typing import Any
 
 from sidecar.exit_codes import ExitCode
 from sidecar.labels.values import LabelPolicy
-from sidecar.lint import LintOptions, lint_files
-from sidecar.lint_format import Format, format_findings
+from sidecar.lint.checks import LintOptions, lint_files
+from sidecar.lint.format import Format, format_findings
 
 
 def run_lint(

@@ -15,11 +15,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sidecar import compose_merge
-from sidecar.compose_service import texts
-from sidecar.compose_shape_check import shape_problems
-from sidecar.compose_shapes import EXTENDS, FILE, Shape
-from sidecar.compose_tree import (
+from sidecar.findings import printable
+from sidecar.lint import merge
+from sidecar.lint.findings import LintError, LintFinding, Place, unreadable
+from sidecar.lint.service import texts
+from sidecar.lint.shape_check import shape_problems
+from sidecar.lint.shapes import EXTENDS, FILE, Shape
+from sidecar.lint.tree import (
     Interpolator,
     long_forms,
     refused_bind,
@@ -28,14 +30,12 @@ from sidecar.compose_tree import (
     without_paths,
     without_tags,
 )
-from sidecar.compose_volume import absolute
-from sidecar.findings import printable
-from sidecar.lint_model import LintError, LintFinding, Place, unreadable
-from sidecar.yaml_node import Entry, Node, Tree
-from sidecar.yaml_tree import parse_yaml
+from sidecar.lint.volume import absolute
+from sidecar.lint.yaml_node import Entry, Node, Tree
+from sidecar.lint.yaml_tree import parse_yaml
 
 if TYPE_CHECKING:
-    from sidecar.compose_dotenv import DotenvValue
+    from sidecar.lint.dotenv import DotenvValue
 
 _REMOTE = r"(?:oci|git|ssh)://|git@|github\.com/|[\w.-]+@[\w.-]+:|https?://[^?#]*\.git(?:[?#]|$)"
 _IMPORTED = ("services", "volumes", "networks", "secrets", "configs", "models")
@@ -112,7 +112,7 @@ class Loader:
         self, path: str, place: Place, environ: Mapping[str, str], before: Mapping[str, DotenvValue]
     ) -> dict[str, DotenvValue]:
         """Return the variables of a file, and those from before. What is wrong with it becomes a finding."""
-        from sidecar.compose_dotenv import DotenvError, parse_dotenv
+        from sidecar.lint.dotenv import DotenvError, parse_dotenv
 
         try:
             return parse_dotenv(read_text(Path(path), place), environ, before)
@@ -157,11 +157,11 @@ class Loader:
         node = self._extended(node, file, scope, resets)
         root = without_paths(root, resets)
         node = self._included(node, file, scope)
-        root = compose_merge.merge(root, node, self.refuse)
-        root = compose_merge.without_doubles(root, self.refuse)
+        root = merge.merge(root, node, self.refuse)
+        root = merge.without_doubles(root, self.refuse)
         self._hold(root, FILE)
         root = with_entry(root, "version", None)
-        return compose_merge.without_doubles(long_forms(root), self.refuse)
+        return merge.without_doubles(long_forms(root), self.refuse)
 
     def _hold(self, node: Node, shape: Shape, *path: str) -> bool:
         """Refuse what is not of its shape; return whether there is anything."""
@@ -232,7 +232,7 @@ class Loader:
         if base.null:
             return whole
         base = without_paths(base, [path[2:] for path in resets if path[:2] == ("services", name)])
-        return with_entry(compose_merge.merge(base, service, self.refuse, ("services", "x")), "extends", None)
+        return with_entry(merge.merge(base, service, self.refuse, ("services", "x")), "extends", None)
 
     def _base(self, file: str, place: Place, scope: Scope, resets: set[tuple[str, ...]]) -> dict[str, Entry]:
         """Return the services of a file that one is extended from.
@@ -243,8 +243,8 @@ class Loader:
         root = Node(place, entries={})
         for document in self._tree(file, place).documents:
             node = Interpolator(scope.variables, self._refuse_value).run(without_tags(document, resets))
-            root = compose_merge.merge(without_paths(root, resets), node, self.refuse)
-            root = compose_merge.without_doubles(root, self.refuse)
+            root = merge.merge(without_paths(root, resets), node, self.refuse)
+            root = merge.without_doubles(root, self.refuse)
         root = with_paths(long_forms(root), posixpath.dirname(file), self.env.get("HOME", ""))
         services = root.get("services")
         if services is None or services.entries is None:
@@ -329,7 +329,7 @@ class Loader:
                 continue
             both = dict(own.node.entries)
             for name, entry in taken.node.pairs():
-                if name in both and not compose_merge.same(both[name].node, entry.node):
+                if name in both and not merge.same(both[name].node, entry.node):
                     text = f"{section}.{printable(name)} stands here and in what is included, in another form"
                     self.refuse(both[name].place, text, "include")
                 both.setdefault(name, entry)

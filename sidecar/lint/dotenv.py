@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from sidecar.compose_variables import interpolate
+from sidecar.lint.interpolation import interpolate
 
 _BETWEEN = re.compile(r"(?:\s|#[^\n]*)*")
 _BLANKS = re.compile("[\t\v\f\r \x85\xa0]*")

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sidecar.compose_service import texts
 from sidecar.findings import printable
-from sidecar.lint_model import Place
-from sidecar.yaml_node import Node
+from sidecar.lint.findings import Place
+from sidecar.lint.service import texts
+from sidecar.lint.yaml_node import Node
 
 _SHARED = ("network_mode", "ipc", "pid", "uts", "cgroup")
 _TESTS = frozenset({"CMD", "CMD-SHELL", "NONE"})

@@ -14,7 +14,7 @@ from sidecar.engine.model import Container, Mount
 from sidecar.findings import printable
 from sidecar.labels.guess import is_ours
 from sidecar.labels.keep import COUNTS, WITHINS
-from sidecar.lint_model import LabelAt, Place, Target, unreadable
+from sidecar.lint.findings import LabelAt, Place, Target, unreadable
 
 _BLANK = re.compile(r"[\s,]*")
 _PAIR = re.compile(rf",(?!(?:{'|'.join((*COUNTS, *WITHINS))})=)(?=[A-Za-z0-9][A-Za-z0-9._/-]*=)")

@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from sidecar.findings import printable
-from sidecar.lint_model import LintFinding, Place, unreadable
-from sidecar.yaml_node import Entry, Node, Tree
-from sidecar.yaml_scalar import ScalarError, read_scalar
+from sidecar.lint.findings import LintFinding, Place, unreadable
+from sidecar.lint.yaml_node import Entry, Node, Tree
+from sidecar.lint.yaml_scalar import ScalarError, read_scalar
 
 LARGEST = 2 << 20
 """Bytes of a YAML file that are worth reading; the parser is slow on purpose-made monsters."""
@@ -36,7 +36,7 @@ def parse_yaml(text: str, file: str) -> Tree:
     from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError, ReusedAnchorWarning, YAMLError
 
-    from sidecar.yaml_scanner import GoScanner
+    from sidecar.lint.yaml_scanner import GoScanner
 
     try:
         with warnings.catch_warnings():

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from sidecar.lint_model import Level
+from sidecar.lint.findings import Level
 
 _UNCLEAR = re.compile(r"<<|\bcase\b|\$'|\$\(\(|\\$")
 _OPERATOR_END = re.compile(r"(?<![\\|&])(?:&&|\|\|?)\s*$")
