@@ -13,8 +13,8 @@ from sidecar.engine.model import EngineSnapshot
 from sidecar.engine.types import RunSpec
 from sidecar.helpers import Ended, Helpers
 from sidecar.log import Log
-from sidecar.quiesce import QuiescePlan
-from sidecar.quiescer import Quiescer
+from sidecar.quiesce.quiescer import Quiescer
+from sidecar.quiesce.selection import QuiescePlan
 from sidecar.snapshots import Snapshot
 
 PARTIAL = 3

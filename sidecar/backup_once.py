@@ -24,17 +24,17 @@ from sidecar.engine.model import EngineSnapshot
 from sidecar.engine.types import ContainerState, EngineInfo
 from sidecar.env_file import EnvFileError
 from sidecar.exit_codes import ExitCode
-from sidecar.helper_end import RUN_LABEL, end_all
 from sidecar.helpers import Helpers, InterruptedRunError
-from sidecar.journal import Journal, RunInProgressError, RunLock
-from sidecar.journal_book import Book, JournalError
 from sidecar.log import mask, set_secrets
-from sidecar.quiesce import QuiescePlan, Selector, candidates, plan
-from sidecar.quiescer import BEAT, QuiesceError
+from sidecar.quiesce.cleanup import RUN_LABEL, end_all
+from sidecar.quiesce.journal import Journal, RunInProgressError, RunLock
+from sidecar.quiesce.quiescer import BEAT, QuiesceError
+from sidecar.quiesce.records import Book, JournalError
+from sidecar.quiesce.recovery import Engine as RecoverEngine
+from sidecar.quiesce.recovery import Tools, quiescer_for, recover_locked
+from sidecar.quiesce.selection import QuiescePlan, Selector, candidates, plan
 from sidecar.rcb import RcbError
 from sidecar.rcb_engine import RcbBackup
-from sidecar.recover import Engine as RecoverEngine
-from sidecar.recover import Tools, quiescer_for, recover_locked
 from sidecar.restic_engine import ResticBackup
 
 _EXPECTED = (

@@ -9,9 +9,9 @@ from typing import Literal
 
 from sidecar.engine.model import EngineSnapshot
 from sidecar.engine.types import Bind
-from sidecar.journal_book import Mode
 from sidecar.labels.policy import LabelPolicy
 from sidecar.plans.mounts import DEFAULT_DOCKER_ROOT, join, longest_mount, under
+from sidecar.quiesce.records import Mode
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from sidecar import rcb
 from sidecar.backup_sets import BackupSet
 from sidecar.engine.types import RunSpec
-from sidecar.journal_book import Mode
 from sidecar.labels.retention import Keep
 from sidecar.plans.workloads import Workload
-from sidecar.quiesce import QuiescePlan, Target
+from sidecar.quiesce.records import Mode
+from sidecar.quiesce.selection import QuiescePlan, Target
 from sidecar.snapshots import Snapshot
 
 

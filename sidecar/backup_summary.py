@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sidecar.backup_job import Job
 from sidecar.exit_codes import ExitCode
 from sidecar.log import mask
-from sidecar.quiesce import QuiescePlan
+from sidecar.quiesce.selection import QuiescePlan
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,10 +19,10 @@ from sidecar.errors import SidecarError, told
 from sidecar.exit_codes import ExitCode
 from sidecar.left_down import BackrestLook, directory_of
 from sidecar.log import get_logger
-from sidecar.marker_watch import MarkerWatch
 from sidecar.messages import EngineChanged, HooksCutOff, PlansRendered, RendererInbox
 from sidecar.plans.mounts import DEFAULT_DOCKER_ROOT
-from sidecar.recover import owed, recover
+from sidecar.quiesce.recovery import owed, recover
+from sidecar.quiesce.watchdog import MarkerWatch
 from sidecar.settings.settings import Settings
 from sidecar.status import StatusBoard
 from sidecar.status_file import StatusFile

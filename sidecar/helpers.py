@@ -13,14 +13,15 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol, TypeVar
 
-from sidecar import helper_end, helper_output
+from sidecar import helper_output
 from sidecar.engine.errors import EngineError
 from sidecar.engine.types import RunSpec
-from sidecar.helper_end import RUN_LABEL, end_all
 from sidecar.helper_output import Follower
-from sidecar.journal_book import JournalError
 from sidecar.log import Log
-from sidecar.quiescer import BEAT, Signals
+from sidecar.quiesce import cleanup
+from sidecar.quiesce.cleanup import RUN_LABEL, end_all
+from sidecar.quiesce.quiescer import BEAT, Signals
+from sidecar.quiesce.records import JournalError
 
 TICK = 0.25
 STARTING = 10.0
@@ -34,7 +35,7 @@ KEPT_LINES = 2000
 T = TypeVar("T")
 
 
-class Engine(helper_end.Engine, helper_output.Engine, Protocol):
+class Engine(cleanup.Engine, helper_output.Engine, Protocol):
     """What is needed of the engine."""
 
     def has_image(self, image: str, /) -> bool:

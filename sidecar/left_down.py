@@ -1,6 +1,6 @@
 """What stop hooks of Backrest left down, without a daemon: one go at their markers, by ``recover`` and ``reconcile``.
 
-It is the daemon's watch (:mod:`sidecar.marker_watch`) for as long as it takes: a container whose backup runs right
+It is the daemon's watch (``watchdog.py``) for as long as it takes: a container whose backup runs right
 now is not touched. Where Backrest's API says that nothing is in progress, nobody has to wait; else Backrest must look
 idle for ``--hook-watch-grace`` without a break, since a hook that waits for an answer shows in no process list.
 """
@@ -18,7 +18,7 @@ from sidecar.config_file import ConfigFile
 from sidecar.engine.client import Engine
 from sidecar.engine.model import Container
 from sidecar.log import get_logger
-from sidecar.marker_watch import Doing, MarkerWatch, backrest_doing
+from sidecar.quiesce.watchdog import Doing, MarkerWatch, backrest_doing
 from sidecar.settings.settings import Settings
 from sidecar.store.state_store import StateError
 

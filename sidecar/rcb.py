@@ -17,7 +17,7 @@ from sidecar.engine.types import Bind, RunSpec
 from sidecar.plans.mounts import PathRules
 from sidecar.plans.special_paths import why_no_data
 from sidecar.plans.workloads import Workload
-from sidecar.quiesce import Target
+from sidecar.quiesce.selection import Target
 
 VOLUMES_LABEL = "restic-compose-backup.volumes"
 DATABASE_LABELS = tuple(f"restic-compose-backup.{kind}" for kind in ("mysql", "mariadb", "postgres"))

@@ -17,8 +17,8 @@ from sidecar.helpers import Ended
 from sidecar.labels.retention import Keep
 from sidecar.plans import workloads as naming
 from sidecar.plans.workloads import Workload
-from sidecar.quiesce import Target
-from sidecar.quiescer import QuiesceError
+from sidecar.quiesce.quiescer import QuiesceError
+from sidecar.quiesce.selection import Target
 from sidecar.snapshots import Snapshot
 
 _SAVED = re.compile(r"^snapshot ([0-9a-f]{8,64}) saved")

@@ -19,7 +19,7 @@ LONGEST_STEP = 120.0
 
 
 class Watch(Protocol):
-    """See ``marker_watch.MarkerWatch``."""
+    """See ``quiesce.watchdog.MarkerWatch``."""
 
     def step(self) -> float:
         """Look once; return the seconds until the next look."""

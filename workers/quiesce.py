@@ -1,7 +1,7 @@
 """The quiesce worker: one backup run, or the recovery of one, under the supervisor.
 
 It brings the threads along that take containers down and up in parallel, wait for the ends of containers and
-carry their output; everything else is in ``sidecar.backup_once`` and ``sidecar.recover``.
+carry their output; everything else is in ``sidecar.backup_once`` and ``sidecar.quiesce.recovery``.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from pathlib import Path
 from sidecar.backup_once import Engine, run_backup_once
 from sidecar.backup_options import BackupOptions
 from sidecar.log import get_logger
-from sidecar.quiescer import Signals
-from sidecar.recover import Engine as RecoverEngine
-from sidecar.recover import Recovered, Tools, recover
+from sidecar.quiesce.quiescer import Signals
+from sidecar.quiesce.recovery import Engine as RecoverEngine
+from sidecar.quiesce.recovery import Recovered, Tools, recover
 from sidecar.supervision.child import Context
 
 THREADS = 32
@@ -28,7 +28,7 @@ THREADS = 32
 SHUTDOWN = 600.0
 """Seconds that the supervisor must leave it after a stop signal: containers have to come up again, in order.
 
-It ends much sooner: see ``sidecar.switch.HURRY``."""
+It ends much sooner: see ``sidecar.quiesce.switch.HURRY``."""
 
 
 def backup_worker(

@@ -19,7 +19,7 @@ from sidecar.backup_options import BackupOptions
 from sidecar.backup_summary import Outcome
 from sidecar.engine.client import Engine
 from sidecar.engine.types import Bind
-from sidecar.recover import Recovered, recover
+from sidecar.quiesce.recovery import Recovered, recover
 from sidecar.supervision.child import Context
 from tests.engine.harness import STAYS, TestEngine
 from tests.rcb_standin import image

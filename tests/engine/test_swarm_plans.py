@@ -14,9 +14,9 @@ import pytest
 from sidecar.config.plan import Plan
 from sidecar.engine.client import Engine
 from sidecar.log import get_logger
-from sidecar.marker_watch import MarkerWatch
 from sidecar.plans.render import render
 from sidecar.plans.rendering import ConfigView, Owner, Owners, Rendering
+from sidecar.quiesce.watchdog import MarkerWatch
 from sidecar.settings.settings import resolve
 from tests.engine import busybox
 from tests.engine.harness import TestEngine

@@ -16,9 +16,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sidecar import backup_once, log, recover
+from sidecar import backup_once, log
 from sidecar.engine.client import Engine
-from sidecar.journal import Journal
+from sidecar.quiesce import recovery
+from sidecar.quiesce.journal import Journal
 from sidecar.supervision.child import ChildSpec
 from sidecar.supervision.supervisor import Supervisor
 from tests.engine.backup_rig import Site
@@ -114,7 +115,7 @@ def main() -> int:
     site = Site.at(Path(given["socket"]), Path(given["folder"]))
     killer = Killer(given["kill"])
     engine = killing_engine(given["socket"], killer)
-    for module in (backup_once, recover):
+    for module in (backup_once, recovery):
         vars(module)["Journal"] = killing_journal(killer)
     if command == "backup":
         worker = backup_worker(engine, site.options(**given["options"]), os.environ)

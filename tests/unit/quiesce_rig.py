@@ -13,16 +13,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sidecar import backup_once, recover
+from sidecar import backup_once
 from sidecar.engine.errors import EngineError
 from sidecar.engine.model import Container, EngineSnapshot, Mount, SwarmService
 from sidecar.engine.types import ContainerState, EngineInfo, RunSpec
-from sidecar.journal import Journal
-from sidecar.journal_book import State
 from sidecar.log import get_logger
-from sidecar.quiescer import Signals
-from sidecar.recover import Tools
-from sidecar.switch import Patience
+from sidecar.quiesce import recovery
+from sidecar.quiesce.journal import Journal
+from sidecar.quiesce.quiescer import Signals
+from sidecar.quiesce.records import State
+from sidecar.quiesce.recovery import Tools
+from sidecar.quiesce.switch import Patience
 from tests.unit import fake_swarm
 
 STOP_TAKES = 1.0
@@ -314,7 +315,7 @@ def use_journal(engine: FakeEngine, monkeypatch: Any) -> None:
     """Make runs and recoveries of this engine use a journal that dies with it."""
     kind = type("BoundJournal", (DyingJournal,), {"engine": engine})
     monkeypatch.setattr(backup_once, "Journal", kind)
-    monkeypatch.setattr(recover, "Journal", kind)
+    monkeypatch.setattr(recovery, "Journal", kind)
 
 
 def workload(name: str, *, project: str = "shop", quiesce: bool = True, **labels: str) -> Container:

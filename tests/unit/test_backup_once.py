@@ -16,9 +16,9 @@ from sidecar.backup_summary import Outcome
 from sidecar.engine.errors import EngineError, Kind
 from sidecar.engine.model import Container, Mount
 from sidecar.engine.types import RunSpec
-from sidecar.helper_end import RUN_LABEL
-from sidecar.journal import RunLock
-from sidecar.recover import recover
+from sidecar.quiesce.cleanup import RUN_LABEL
+from sidecar.quiesce.journal import RunLock
+from sidecar.quiesce.recovery import recover
 from tests.unit.quiesce_rig import FakeEngine, journal_states, tools, workload
 from tests.unit.test_quiesce_crash import script
 

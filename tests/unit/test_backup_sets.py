@@ -14,7 +14,7 @@ from sidecar.engine.model import Container, EngineSnapshot, Mount, Volume
 from sidecar.engine.types import Bind
 from sidecar.labels.policy import LabelPolicy
 from sidecar.plans.workloads import Workload
-from sidecar.quiesce import Target
+from sidecar.quiesce.selection import Target
 from sidecar.restic_engine import targets_for
 from tests.unit.quiesce_rig import workload
 

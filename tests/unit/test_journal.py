@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar import journal as journal_module
-from sidecar.journal import FILE_NAME, Journal, RunInProgressError, RunLock
-from sidecar.journal_book import OWED, Book, Entry, JournalError, State, head_line, line, parse
+from sidecar.quiesce import journal as journal_module
+from sidecar.quiesce.journal import FILE_NAME, Journal, RunInProgressError, RunLock
+from sidecar.quiesce.records import OWED, Book, Entry, JournalError, State, head_line, line, parse
 
 RUN = "0123456789ab"
 A = Entry("a" * 64, "web", "shop", "web", "1", needs=("b" * 64,), grace=5.0, since=1.0)
@@ -170,7 +170,7 @@ def test_only_what_was_taken_down_is_owed() -> None:
 
 def test_a_second_run_is_refused_and_told_who_is_first(tmp_path: Path) -> None:
     script = (
-        "import sys; from pathlib import Path; from sidecar.journal import RunLock\n"
+        "import sys; from pathlib import Path; from sidecar.quiesce.journal import RunLock\n"
         "with RunLock(Path(sys.argv[1])):\n    print('held', flush=True); sys.stdin.readline()\n"
     )
     holder = subprocess.Popen(

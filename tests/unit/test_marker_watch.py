@@ -11,7 +11,7 @@ from sidecar.engine.errors import EngineError
 from sidecar.engine.model import Container, SwarmService
 from sidecar.engine.types import ContainerState, Process
 from sidecar.log import get_logger
-from sidecar.marker_watch import (
+from sidecar.quiesce.watchdog import (
     NOTHING_THERE,
     WATCHING,
     Doing,

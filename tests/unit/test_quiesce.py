@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.dependencies import depends_on
 from sidecar.engine.model import Container, EngineSnapshot, SwarmRole, SwarmService
 from sidecar.engine.types import ContainerState
-from sidecar.journal_book import Mode
-from sidecar.quiesce import QuiescePlan, Selector, candidates, plan
+from sidecar.quiesce.dependencies import depends_on
+from sidecar.quiesce.records import Mode
+from sidecar.quiesce.selection import QuiescePlan, Selector, candidates, plan
 
 QUIESCE = Selector.parse("backrest.quiesce=true")
 

@@ -14,8 +14,8 @@ import pytest
 
 from sidecar.backup_once import run_backup_once
 from sidecar.backup_options import BackupOptions
-from sidecar.journal import FILE_NAME
-from sidecar.recover import recover
+from sidecar.quiesce.journal import FILE_NAME
+from sidecar.quiesce.recovery import recover
 from tests.unit.quiesce_rig import Died, FakeEngine, tools, use_journal, workload
 
 MODES: list[dict[str, Any]] = [

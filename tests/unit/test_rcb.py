@@ -11,7 +11,7 @@ from sidecar import rcb
 from sidecar.backup_options import BackupOptions, on_host, parse_mount, volatile
 from sidecar.engine.model import Container, EngineSnapshot, Mount
 from sidecar.engine.types import Bind
-from sidecar.quiesce import Target
+from sidecar.quiesce.selection import Target
 from sidecar.snapshots import Snapshot, new, parse
 from tests.unit.quiesce_rig import workload
 

@@ -12,8 +12,8 @@ from sidecar.backup_once import run_backup_once
 from sidecar.backup_options import BackupOptions
 from sidecar.backup_summary import Outcome
 from sidecar.engine.errors import EngineError
-from sidecar.journal import Journal
-from sidecar.recover import recover
+from sidecar.quiesce.journal import Journal
+from sidecar.quiesce.recovery import recover
 from tests.unit.fake_swarm import add_service
 from tests.unit.quiesce_rig import Died, FakeEngine, tools, use_journal, workload
 from tests.unit.test_quiesce_crash import script

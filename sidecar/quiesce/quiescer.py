@@ -15,10 +15,10 @@ from typing import Protocol
 from sidecar.engine.errors import EngineError
 from sidecar.engine.model import EngineSnapshot
 from sidecar.engine.types import ContainerState
-from sidecar.journal_book import OWED, Entry, JournalError, State
 from sidecar.log import Log
-from sidecar.switch import Switch, heir_of
-from sidecar.switch_result import Fate, Result
+from sidecar.quiesce.records import OWED, Entry, JournalError, State
+from sidecar.quiesce.switch import Switch, heir_of
+from sidecar.quiesce.switch_result import Fate, Result
 
 TICK = 0.5
 BEAT = 600.0

@@ -12,17 +12,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from sidecar import helper_end, switch
 from sidecar.exit_codes import ExitCode
-from sidecar.helper_end import end_all
-from sidecar.journal import FILE_NAME, Journal, RunInProgressError, RunLock
-from sidecar.journal_book import Book, JournalError, Mode
 from sidecar.log import Log
-from sidecar.quiescer import BEAT, Quiescer, Signals
-from sidecar.switch import HURRY, Patience, Switch
+from sidecar.quiesce import cleanup, switch
+from sidecar.quiesce.cleanup import end_all
+from sidecar.quiesce.journal import FILE_NAME, Journal, RunInProgressError, RunLock
+from sidecar.quiesce.quiescer import BEAT, Quiescer, Signals
+from sidecar.quiesce.records import Book, JournalError, Mode
+from sidecar.quiesce.switch import HURRY, Patience, Switch
 
 
-class Engine(switch.Engine, helper_end.Engine, Protocol):
+class Engine(switch.Engine, cleanup.Engine, Protocol):
     """What is needed of the engine."""
 
 

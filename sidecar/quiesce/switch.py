@@ -15,9 +15,9 @@ from typing import Protocol
 from sidecar.engine.errors import EngineError
 from sidecar.engine.model import COMPOSE_NUMBER, Container, EngineSnapshot
 from sidecar.engine.types import ContainerState
-from sidecar.journal_book import Entry, Mode, State
-from sidecar.service_switch import ServiceSwitch, Swarm
-from sidecar.switch_result import Fate, Result
+from sidecar.quiesce.records import Entry, Mode, State
+from sidecar.quiesce.service_switch import ServiceSwitch, Swarm
+from sidecar.quiesce.switch_result import Fate, Result
 
 POLL = 0.2
 MARGIN = 3.0

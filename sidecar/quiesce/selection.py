@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from sidecar.dependencies import needs, network_hosts
 from sidecar.engine.model import COMPOSE_NUMBER, Container, EngineSnapshot, SwarmService
 from sidecar.engine.types import ContainerState
-from sidecar.journal_book import Entry, Mode
 from sidecar.plans.plan_hooks import against_scaling
+from sidecar.quiesce.dependencies import needs, network_hosts
+from sidecar.quiesce.records import Entry, Mode
 
 ENGINE_GRACE = 10.0
 """Seconds that the engine gives a container to stop which says nothing itself (moby: DefaultStopTimeout)."""

@@ -12,8 +12,8 @@ from typing import Protocol
 from sidecar.engine.errors import EngineError
 from sidecar.engine.model import EngineSnapshot, SwarmService
 from sidecar.engine.types import SwarmTask
-from sidecar.journal_book import Entry, State
-from sidecar.switch_result import Fate, Result
+from sidecar.quiesce.records import Entry, State
+from sidecar.quiesce.switch_result import Fate, Result
 
 POLL = 0.2
 AGENT = 20.0

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from sidecar.findings import printable
-from sidecar.journal_book import Book, JournalError, State, head_line, line, parse
+from sidecar.quiesce.records import Book, JournalError, State, head_line, line, parse
 
 FILE_NAME = "quiesce.journal"
 LOCK_NAME = "backup-once.lock"
