@@ -21,7 +21,7 @@ def main() -> int:
     # The first process of a container ignores what it has no handler for, and imports take a while.
     signal.signal(signal.SIGTERM, _leave)
     if len(sys.argv) > 1 and sys.argv[1] == "healthcheck":
-        from sidecar.healthcheck import main as healthcheck
+        from sidecar.status.healthcheck import main as healthcheck
 
         return healthcheck(sys.argv[2:])
     # Looking for plugins of pydantic means reading what is installed, at every start; there are none of ours.

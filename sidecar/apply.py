@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 
-from sidecar.announce import Announcer
 from sidecar.apply_api import ApiApply
 from sidecar.apply_make_up import MakeUps
 from sidecar.backrest.api import BackrestApi, Rejected
@@ -24,6 +23,7 @@ from sidecar.merge.result import Merge
 from sidecar.messages import Applied, ApplyWaits, PlansRendered, Report, WriteFailed
 from sidecar.restart import Restarter
 from sidecar.settings.settings import Settings
+from sidecar.status.announcer import Announcer
 from sidecar.store.state import Owed
 
 LONGEST_SETTLE = 60.0

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from sidecar.backrest.api import ApiDenied, BackrestApi, BackrestApiError, Operation
 from sidecar.log import get_logger
-from sidecar.status import StatusBoard
+from sidecar.status.board import StatusBoard
 
 log = get_logger(__name__)
 

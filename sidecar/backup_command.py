@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable
 
-from sidecar.announce import Announcer
 from sidecar.backup_options import BackupOptions, parse_mount
 from sidecar.config_file import ConfigFile
 from sidecar.engine.client import Engine
@@ -20,6 +19,7 @@ from sidecar.left_down import work_off
 from sidecar.log import flush, get_logger
 from sidecar.plans.rendering import origins_of
 from sidecar.settings.settings import Settings
+from sidecar.status.announcer import Announcer
 from sidecar.supervision.child import ChildSpec, Context
 from sidecar.supervision.supervisor import Supervisor, diagnose
 from sidecar.wiring import api_maker, writing

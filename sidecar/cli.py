@@ -270,7 +270,7 @@ def _build() -> click.Group:
                 raw=True,
             ),
             "status": _command(
-                "status", _lazy("sidecar.status_command", "status"), "What the daemon is doing.", [json_flag]
+                "status", _lazy("sidecar.status.show", "status"), "What the daemon is doing.", [json_flag]
             ),
             "restore-config": _command(
                 "restore-config",
@@ -315,7 +315,7 @@ def _print_version(context: click.Context, _: click.Parameter, given: bool) -> N
 
 
 def _healthcheck(argv: Sequence[str] = ()) -> int:
-    from sidecar.healthcheck import main
+    from sidecar.status.healthcheck import main
 
     return main(argv)
 

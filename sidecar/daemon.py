@@ -10,7 +10,6 @@ import gc
 import time
 from pathlib import Path
 
-from sidecar.announce import Announcer
 from sidecar.config_file import ConfigFile, Latest
 from sidecar.engine.client import Engine
 from sidecar.engine.errors import EngineError
@@ -24,8 +23,9 @@ from sidecar.plans.mounts import DEFAULT_DOCKER_ROOT
 from sidecar.quiesce.recovery import owed, recover
 from sidecar.quiesce.watchdog import MarkerWatch
 from sidecar.settings.settings import Settings
-from sidecar.status import StatusBoard
-from sidecar.status_file import StatusFile
+from sidecar.status.announcer import Announcer
+from sidecar.status.board import StatusBoard
+from sidecar.status.file import StatusFile
 from sidecar.supervision.child import ChildSpec, Context
 from sidecar.supervision.mailbox import Mailbox
 from sidecar.supervision.supervisor import Supervisor, diagnose
@@ -113,7 +113,7 @@ class Daemon:
                 )
         specs.append(ChildSpec("filesystem", self._watch_files))
         if settings.metrics_addr:
-            from sidecar.metrics import MetricsServer
+            from sidecar.status.metrics import MetricsServer
 
             server = MetricsServer(settings.metrics_addr, self._board, lambda: self._supervisor.workers())  # noqa: PLW0108  # it is made after this
             specs.append(server.spec())

@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sidecar.announce import Announcer
 from sidecar.config_file import ConfigFile
 from sidecar.engine.client import Engine
 from sidecar.engine.source import Source, open_engine
@@ -21,6 +20,7 @@ from sidecar.observe import Observer
 from sidecar.plans.render import skipped
 from sidecar.plans.rendering import AMBIGUOUS_BACKREST
 from sidecar.settings.settings import Settings
+from sidecar.status.announcer import Announcer
 from sidecar.wiring import Writing, api_maker, writing
 
 log = get_logger(__name__)

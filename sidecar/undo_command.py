@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from sidecar.announce import Announcer
 from sidecar.backrest.copies import Copies
 from sidecar.config import document
 from sidecar.config.protojson import MAX_INT32, as_int
@@ -22,6 +21,7 @@ from sidecar.merge.result import Merge
 from sidecar.oneshot import stopping
 from sidecar.restart import Restarter
 from sidecar.settings.settings import Settings
+from sidecar.status.announcer import Announcer
 from sidecar.store.versions import UndoCopy
 from sidecar.wiring import writing
 

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from sidecar.announce import Announcer
 from sidecar.apply import Applier
 from sidecar.backrest.api import BackrestApi
 from sidecar.backrest_link import BackrestLink
@@ -19,7 +18,8 @@ from sidecar.engine.source import Source
 from sidecar.messages import Report
 from sidecar.restart import Restarter
 from sidecar.settings.settings import Settings
-from sidecar.status import StatusBoard
+from sidecar.status.announcer import Announcer
+from sidecar.status.board import StatusBoard
 
 
 def api_maker(settings: Settings) -> Callable[[], BackrestApi] | None:

@@ -78,7 +78,7 @@ class Events(Protocol):
 
 
 class Board(Protocol):
-    """Where the state of the stream is told; see ``status.StatusBoard``."""
+    """Where the state of the stream is told; see ``status.board.StatusBoard``."""
 
     def event_seen(self) -> None:
         """Something came."""

@@ -13,7 +13,6 @@ import random
 from collections.abc import Callable
 from dataclasses import replace
 
-from sidecar.announce import Announcer
 from sidecar.config_file import ConfigFile
 from sidecar.duration import doubling
 from sidecar.engine.errors import EngineError
@@ -21,6 +20,7 @@ from sidecar.log import get_logger
 from sidecar.messages import ConfigChanged, EngineChanged, PlansRendered, RendererInbox, VolumesChanged
 from sidecar.observe import Observer, Source
 from sidecar.settings.settings import Settings
+from sidecar.status.announcer import Announcer
 from sidecar.store.state_store import StateError
 from sidecar.supervision.child import Context
 from sidecar.supervision.mailbox import Mailbox

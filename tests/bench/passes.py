@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sidecar.announce import Announcer
 from sidecar.config_file import ConfigFile, Latest
 from sidecar.engine.client import Engine
 from sidecar.engine.source import Source
 from sidecar.messages import PlansRendered, RendererInbox
 from sidecar.settings.settings import resolve
-from sidecar.status import StatusBoard
+from sidecar.status.announcer import Announcer
+from sidecar.status.board import StatusBoard
 from sidecar.supervision.child import Context
 from sidecar.supervision.mailbox import Mailbox
 from sidecar.supervision.messages import Stop

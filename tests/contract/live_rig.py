@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from sidecar.announce import Announcer
 from sidecar.apply import Applier
 from sidecar.config_file import ConfigFile
 from sidecar.engine.model import Container, EngineSnapshot
@@ -14,6 +13,7 @@ from sidecar.messages import Applied, PlansRendered, Report
 from sidecar.plans.desired import Desired, path_view
 from sidecar.plans.rendering import Basis
 from sidecar.settings.settings import resolve
+from sidecar.status.announcer import Announcer
 from tests.contract.harness import Running
 
 GUID = "0" * 64

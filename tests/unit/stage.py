@@ -14,7 +14,6 @@ from typing import Any
 
 import orjson
 
-from sidecar.announce import Announcer
 from sidecar.apply import Applier
 from sidecar.backrest.api import BackrestApi
 from sidecar.backrest_link import BackrestLink
@@ -27,7 +26,8 @@ from sidecar.plans.desired import Desired, path_view
 from sidecar.plans.rendering import Basis
 from sidecar.restart import Restarter
 from sidecar.settings.settings import Settings, resolve
-from sidecar.status import StatusBoard
+from sidecar.status.announcer import Announcer
+from sidecar.status.board import StatusBoard
 
 START = 1_790_000_000.0
 CONFIG: dict[str, Any] = {

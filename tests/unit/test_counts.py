@@ -12,12 +12,12 @@ from typing import Any
 import orjson
 import pytest
 
-from sidecar.announce import Announcer
 from sidecar.config_file import ConfigFile
 from sidecar.engine.model import EngineSnapshot
 from sidecar.engine.snapshot import Snapshots
 from sidecar.messages import ConfigChanged, EngineChanged, PlansRendered, RendererInbox, VolumesChanged
 from sidecar.plans import workloads
+from sidecar.status.announcer import Announcer
 from sidecar.supervision.child import Context
 from sidecar.supervision.mailbox import Mailbox
 from sidecar.supervision.messages import Stop

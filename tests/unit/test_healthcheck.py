@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from sidecar import healthcheck
-from sidecar.healthcheck import judge, main, status_path
 from sidecar.messages import Applied, WriteFailed
-from sidecar.status import StatusBoard
-from sidecar.status_file import StatusFile, document
+from sidecar.status import healthcheck
+from sidecar.status.board import StatusBoard
+from sidecar.status.file import StatusFile, document
+from sidecar.status.healthcheck import judge, main, status_path
 from sidecar.supervision.child import WorkerFacts
 
 
@@ -225,7 +225,7 @@ def test_the_real_process_imports_nothing_heavy_and_says_what_it_found(state: Pa
         "print(*sorted({name.partition('.')[0] for name in sys.modules}))\n"
         "raise SystemExit(code)\n"
     )
-    env = {**os.environ, "PYTHONPATH": str(Path(healthcheck.__file__).parent.parent)}
+    env = {**os.environ, "PYTHONPATH": str(Path(healthcheck.__file__).parent.parent.parent)}
     done = subprocess.run(
         [sys.executable, "-S", "-c", script, "--state-dir", str(state)],
         capture_output=True,

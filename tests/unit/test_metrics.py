@@ -8,13 +8,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from sidecar import metrics
 from sidecar.findings import Finding
 from sidecar.messages import Applied, WriteFailed
-from sidecar.metrics import MetricsServer, registry
 from sidecar.plans.rendering import Rendering
 from sidecar.settings.address import parse_address
-from sidecar.status import StatusBoard
+from sidecar.status import metrics
+from sidecar.status.board import StatusBoard
+from sidecar.status.metrics import MetricsServer, registry
 from sidecar.supervision.child import Context, WorkerFacts
 
 
@@ -222,7 +222,7 @@ def test_the_spec_stops_at_once() -> None:
 
 def test_prometheus_is_imported_by_nobody_who_does_not_serve() -> None:
     script = (
-        "import sys; import sidecar.metrics, sidecar.status, sidecar.supervision.supervisor;"
+        "import sys; import sidecar.status.metrics, sidecar.status.board, sidecar.supervision.supervisor;"
         " sys.exit('prometheus_client' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", script], timeout=30).returncode == 0

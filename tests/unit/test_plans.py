@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from sidecar.announce import say_findings
 from sidecar.config.plan import SNAPSHOT_END, SNAPSHOT_START
 from sidecar.engine.model import COMPOSE_ONEOFF, COMPOSE_REPLACE, EngineSnapshot, Mount, Volume
 from sidecar.plans.render import Memo, render
 from sidecar.plans.rendering import Owner, PlanFacts
+from sidecar.status.announcer import say_findings
 from tests.unit.builders import bind, codes, container, one, rendering, settings, view, volume
 
 

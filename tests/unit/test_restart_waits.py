@@ -14,11 +14,11 @@ import pytest
 from sidecar.backrest.api import BackrestApi
 from sidecar.backrest.http import ApiDenied, ApiUnreachable, BackrestApiError
 from sidecar.backrest.queue import Operation
-from sidecar.healthcheck import judge
 from sidecar.messages import ApplyWaits
-from sidecar.metrics import registry
-from sidecar.status_command import render_status
-from sidecar.status_file import document
+from sidecar.status.file import document
+from sidecar.status.healthcheck import judge
+from sidecar.status.metrics import registry
+from sidecar.status.show import render_status
 from sidecar.store.state import MakeUp
 from tests.unit.builders import container
 from tests.unit.stage import CONFIG, Stage

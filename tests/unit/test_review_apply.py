@@ -12,7 +12,6 @@ import orjson
 import pytest
 
 from sidecar import log
-from sidecar.announce import Announcer
 from sidecar.config.validation import Fault
 from sidecar.config_file import ConfigFile
 from sidecar.engine.errors import EngineError
@@ -20,6 +19,7 @@ from sidecar.merge.result import Blocked, Merge
 from sidecar.plans.rendering import Rendering
 from sidecar.restart_cycle import RestartCycle
 from sidecar.settings.settings import resolve
+from sidecar.status.announcer import Announcer
 from sidecar.store.errors import NotWritable
 from sidecar.store.lock import LockError, LockTimeout
 from sidecar.store.state import StoppedBackrest

@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 
 from sidecar import log as logs
-from sidecar.announce import Announcer
 from sidecar.config.plan import Plan
 from sidecar.engine.model import EngineSnapshot
 from sidecar.findings import Finding
 from sidecar.messages import Applied, WriteFailed
 from sidecar.plans.rendering import RenderedPlan, Rendering
-from sidecar.status import LATENCY_BUCKETS, StatusBoard
-from sidecar.status_command import render_status
-from sidecar.status_file import MOST_FINDINGS, StatusFile, document
+from sidecar.status.announcer import Announcer
+from sidecar.status.board import LATENCY_BUCKETS, StatusBoard
+from sidecar.status.file import MOST_FINDINGS, StatusFile, document
+from sidecar.status.show import render_status
 from sidecar.store.errors import ConfigUnreadable
 from sidecar.supervision.child import WorkerFacts
 from tests.unit.builders import container

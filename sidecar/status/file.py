@@ -22,7 +22,7 @@ import orjson
 from sidecar import __version__
 from sidecar.findings import Finding
 from sidecar.log import get_logger, mask
-from sidecar.status import Facts, Moment, StatusBoard
+from sidecar.status.board import Facts, Moment, StatusBoard
 from sidecar.supervision.child import WorkerFacts
 
 NAME = "status.json"

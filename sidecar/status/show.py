@@ -11,8 +11,8 @@ from typing import Any
 from sidecar.duration import format_duration
 from sidecar.exit_codes import ExitCode
 from sidecar.findings import printable
-from sidecar.healthcheck import LIMITS, judge
 from sidecar.settings.settings import Settings
+from sidecar.status.healthcheck import LIMITS, judge
 
 MOST_ROWS = 30
 """Rows of skipped containers and invisible paths for people; ``--json`` has up to 200."""
@@ -46,7 +46,7 @@ def render_status(found: dict[str, Any], now: float) -> str:
     """Return a status file as text for people, lines of one table each under a heading.
 
     Args:
-        found: The status file, as ``status_file.document`` makes it.
+        found: The status file, as ``status.file.document`` makes it.
         now: Monotonic time in seconds, for the ages and the verdict.
 
     Raises:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from sidecar import __version__
 from sidecar.log import get_logger
 from sidecar.settings.address import parse_address
-from sidecar.status import LATENCY_BUCKETS, Facts, Moment, StatusBoard
+from sidecar.status.board import LATENCY_BUCKETS, Facts, Moment, StatusBoard
 from sidecar.supervision.child import ChildSpec, Context, WorkerFacts
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from sidecar.log import get_logger
 from sidecar.merge.diff import colour, plan_diff
 from sidecar.merge.result import Blocked, ChangeKind, Merge
 from sidecar.plans.rendering import AMBIGUOUS_BACKREST, RenderedPlan, Rendering
-from sidecar.status import StatusBoard
+from sidecar.status.board import StatusBoard
 
 log = get_logger(__name__)
 

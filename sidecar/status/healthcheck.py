@@ -86,7 +86,7 @@ def judge(status: dict[str, object], now: float, engine_limit: float, owed_limit
     """Return why the daemon is unhealthy in one sentence, or an empty text.
 
     Args:
-        status: The status file, as ``status_file.document`` makes it.
+        status: The status file, as ``status.file.document`` makes it.
         now: Monotonic time in seconds.
         engine_limit: Seconds for which the engine may be unreachable.
         owed_limit: Seconds for which something may be owed.
