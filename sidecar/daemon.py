@@ -10,7 +10,7 @@ import gc
 import time
 from pathlib import Path
 
-from sidecar.config_file import ConfigFile, Latest
+from sidecar.apply.config_file import ConfigFile, Latest
 from sidecar.engine.client import Engine
 from sidecar.engine.errors import EngineError
 from sidecar.engine.source import open_engine

@@ -10,9 +10,10 @@ from dataclasses import asdict, replace
 
 import orjson
 
+from sidecar.apply.boot import read_boot
+from sidecar.apply.config_file import ConfigFile
+from sidecar.apply.observe import Observer
 from sidecar.backrest.idle import zones_of
-from sidecar.boot import read_boot
-from sidecar.config_file import ConfigFile
 from sidecar.engine.client import Engine
 from sidecar.engine.model import EngineSnapshot
 from sidecar.engine.source import Source, open_engine
@@ -21,7 +22,6 @@ from sidecar.exit_codes import ExitCode
 from sidecar.explain_model import Clock, Explanation, explain_all
 from sidecar.findings import Finding, printable
 from sidecar.messages import PlansRendered
-from sidecar.observe import Observer
 from sidecar.plans.render import path_context
 from sidecar.plans.rendering import AMBIGUOUS_BACKREST, ConfigView
 from sidecar.plans.workloads import without_temporary

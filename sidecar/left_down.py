@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from sidecar.apply.config_file import ConfigFile
 from sidecar.backrest.api import BackrestApi, BackrestApiError
 from sidecar.backrest.container import locate
-from sidecar.config_file import ConfigFile
 from sidecar.engine.client import Engine
 from sidecar.engine.model import Container
 from sidecar.log import get_logger

@@ -8,7 +8,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sidecar.config_file import ConfigFile
+from sidecar.apply.config_file import ConfigFile
+from sidecar.apply.observe import Observer
 from sidecar.engine.client import Engine
 from sidecar.engine.source import Source, open_engine
 from sidecar.errors import SidecarError, told
@@ -16,7 +17,6 @@ from sidecar.exit_codes import ExitCode
 from sidecar.left_down import WorkedOff, work_off
 from sidecar.log import get_logger
 from sidecar.messages import Applied, PlansRendered, Report, WriteFailed
-from sidecar.observe import Observer
 from sidecar.plans.render import skipped
 from sidecar.plans.rendering import AMBIGUOUS_BACKREST
 from sidecar.settings.settings import Settings

@@ -9,17 +9,17 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
+from sidecar.apply.config_file import ConfigFile, Written
+from sidecar.apply.restarter import Restarter
 from sidecar.backrest.copies import Copies
 from sidecar.config import document
 from sidecar.config.protojson import MAX_INT32, as_int
-from sidecar.config_file import ConfigFile, Written
 from sidecar.engine.client import Engine
 from sidecar.errors import SidecarError, told
 from sidecar.exit_codes import ExitCode
 from sidecar.log import get_logger
 from sidecar.merge.result import Merge
 from sidecar.oneshot import stopping
-from sidecar.restart import Restarter
 from sidecar.settings.settings import Settings
 from sidecar.status.announcer import Announcer
 from sidecar.store.versions import UndoCopy

@@ -7,16 +7,16 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from sidecar.apply import Applier
+from sidecar.apply.applier import Applier
+from sidecar.apply.boot import read_boot
+from sidecar.apply.config_file import ConfigFile, Latest
+from sidecar.apply.link import BackrestLink
+from sidecar.apply.restarter import Restarter
 from sidecar.backrest.api import BackrestApi
-from sidecar.backrest_link import BackrestLink
-from sidecar.boot import read_boot
-from sidecar.config_file import ConfigFile, Latest
 from sidecar.engine.client import Engine
 from sidecar.engine.model import Container
 from sidecar.engine.source import Source
 from sidecar.messages import Report
-from sidecar.restart import Restarter
 from sidecar.settings.settings import Settings
 from sidecar.status.announcer import Announcer
 from sidecar.status.board import StatusBoard

@@ -13,12 +13,12 @@ import random
 from collections.abc import Callable
 from dataclasses import replace
 
-from sidecar.config_file import ConfigFile
+from sidecar.apply.config_file import ConfigFile
+from sidecar.apply.observe import Observer, Source
 from sidecar.duration import doubling
 from sidecar.engine.errors import EngineError
 from sidecar.log import get_logger
 from sidecar.messages import ConfigChanged, EngineChanged, PlansRendered, RendererInbox, VolumesChanged
-from sidecar.observe import Observer, Source
 from sidecar.settings.settings import Settings
 from sidecar.status.announcer import Announcer
 from sidecar.store.state_store import StateError

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sidecar.apply import Applier
+from sidecar.apply.applier import Applier
 from sidecar.errors import SidecarError
 from sidecar.log import get_logger
 from sidecar.messages import PlansRendered

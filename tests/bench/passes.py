@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sidecar.config_file import ConfigFile, Latest
+from sidecar.apply.config_file import ConfigFile, Latest
 from sidecar.engine.client import Engine
 from sidecar.engine.source import Source
 from sidecar.messages import PlansRendered, RendererInbox

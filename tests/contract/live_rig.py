@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from sidecar.apply import Applier
-from sidecar.config_file import ConfigFile
+from sidecar.apply.applier import Applier
+from sidecar.apply.config_file import ConfigFile
 from sidecar.engine.model import Container, EngineSnapshot
 from sidecar.messages import Applied, PlansRendered, Report
 from sidecar.plans.desired import Desired, path_view

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from sidecar import apply_api
+from sidecar.apply import live_apply
 from sidecar.backrest.api import ids
 from tests.contract.conftest import REAL
 from tests.contract.harness import Running
@@ -74,12 +74,12 @@ def test_twenty_changes_while_five_plans_are_due_cost_no_night(backrest: Running
 
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("kind", [REAL])
-@pytest.mark.parametrize("patience", [apply_api.TAKES_UP, 0.0], ids=["waits", "saves-again"])
+@pytest.mark.parametrize("patience", [live_apply.TAKES_UP, 0.0], ids=["waits", "saves-again"])
 def test_what_is_applied_is_scheduled(
     backrest: Running, patience: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With 400 plans Backrest takes 0.4 s to take up a save, and from 1.10 on does not hear of the next meanwhile."""
-    monkeypatch.setattr(apply_api, "TAKES_UP", patience)
+    monkeypatch.setattr(live_apply, "TAKES_UP", patience)
     backrest.start(json.dumps(config(*(plan(f"p{number}") for number in range(400)))).encode())
     eventually(lambda: len(pending(backrest)) == 400, timeout=20)
     rig = LiveRig(backrest)

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from sidecar.apply.observe import Observer
 from sidecar.engine.client import Engine
 from sidecar.engine.types import PathStat
-from sidecar.observe import Observer
 from sidecar.plans.rendering import ConfigView, Rendering
 from sidecar.settings.settings import resolve
 from tests.engine.harness import TestEngine

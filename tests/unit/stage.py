@@ -14,17 +14,17 @@ from typing import Any
 
 import orjson
 
-from sidecar.apply import Applier
+from sidecar.apply.applier import Applier
+from sidecar.apply.config_file import ConfigFile, Latest
+from sidecar.apply.link import BackrestLink
+from sidecar.apply.restarter import Restarter
 from sidecar.backrest.api import BackrestApi
-from sidecar.backrest_link import BackrestLink
-from sidecar.config_file import ConfigFile, Latest
 from sidecar.engine.errors import EngineError
 from sidecar.engine.model import Container, EngineSnapshot
 from sidecar.engine.types import ContainerState, Process
 from sidecar.messages import Applied, PlansRendered, Report, WriteFailed
 from sidecar.plans.desired import Desired, path_view
 from sidecar.plans.rendering import Basis
-from sidecar.restart import Restarter
 from sidecar.settings.settings import Settings, resolve
 from sidecar.status.announcer import Announcer
 from sidecar.status.board import StatusBoard

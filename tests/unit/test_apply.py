@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from sidecar.apply.failures import Busy
 from sidecar.backrest.protected import VERSION_LABEL
 from sidecar.engine.errors import EngineError
-from sidecar.failures import Busy
 from tests.unit.builders import container
 from tests.unit.stage import CONFIG, Stage
 

@@ -9,10 +9,10 @@ from typing import Any, cast
 
 import pytest
 
-from sidecar import apply_make_up
+from sidecar.apply import apply_make_up
+from sidecar.apply.failures import Busy
 from sidecar.backrest.api import ApiUnreachable, BackrestApi
 from sidecar.backrest.queue import Operation, scheduled_plans
-from sidecar.failures import Busy
 from sidecar.store.state import MakeUp
 from tests.unit.builders import container
 from tests.unit.stage import Clock, Stage

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 import pytest
 
-from sidecar.config_file import ConfigFile
+from sidecar.apply.config_file import ConfigFile
 from sidecar.engine.model import EngineSnapshot
 from sidecar.engine.snapshot import Snapshots
 from sidecar.messages import ConfigChanged, EngineChanged, PlansRendered, RendererInbox, VolumesChanged
@@ -128,7 +128,7 @@ def test_a_pass_over_an_unchanged_world_is_one_list_call_and_no_write(
         monkeypatch,
         "sidecar.engine.decode.loads",
         "sidecar.plans.desired.render",
-        "sidecar.merger.merge_checked",
+        "sidecar.apply.plan_writer.merge_checked",
     )
     refuse(monkeypatch, "sidecar.config.document.parse", "sidecar.store.config_store.ConfigStore.lock")
     for _ in range(5):

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 
+from sidecar.apply.failures import Busy, Contended
 from sidecar.backrest.http import ApiUnreachable
 from sidecar.config.document import ConfigError
 from sidecar.engine.errors import EngineError
 from sidecar.errors import SidecarError, told
-from sidecar.failures import Busy, Contended
 from sidecar.settings.settings import SettingsError
 from sidecar.store.errors import ConfigUnreadable, NotWritable
 from sidecar.store.lock import LockTimeout

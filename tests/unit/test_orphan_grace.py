@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.boot import read_boot
+from sidecar.apply.boot import read_boot
 from sidecar.merge.merge import Merge
 from sidecar.merge.result import NO_BOOT, Boot
 from sidecar.plans.rendering import NOT_COUNTED, Counted, Owner

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from sidecar import path_probe
+from sidecar.apply import path_probe
+from sidecar.apply.observe import Observer
+from sidecar.apply.path_probe import PathProbe
 from sidecar.engine.errors import EngineError, Kind
 from sidecar.engine.model import Container, EngineSnapshot
 from sidecar.engine.types import PathStat
-from sidecar.observe import Observer
-from sidecar.path_probe import PathProbe
 from sidecar.plans.path_facts import PathFact
 from sidecar.plans.rendering import Rendering
 from tests.unit.builders import bind, codes, container, settings, view, volume

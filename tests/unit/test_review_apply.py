@@ -12,12 +12,12 @@ import orjson
 import pytest
 
 from sidecar import log
+from sidecar.apply.config_file import ConfigFile
+from sidecar.apply.restart_cycle import RestartCycle
 from sidecar.config.validation import Fault
-from sidecar.config_file import ConfigFile
 from sidecar.engine.errors import EngineError
 from sidecar.merge.result import Blocked, Merge
 from sidecar.plans.rendering import Rendering
-from sidecar.restart_cycle import RestartCycle
 from sidecar.settings.settings import resolve
 from sidecar.status.announcer import Announcer
 from sidecar.store.errors import NotWritable

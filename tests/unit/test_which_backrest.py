@@ -163,7 +163,7 @@ def test_one_alone_is_clear() -> None:
 @pytest.fixture
 def two(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> Rig:
     """Two Backrests, of which the first is the one with the file."""
-    monkeypatch.setattr("sidecar.observe._on_host", lambda _settings: True)
+    monkeypatch.setattr("sidecar.apply.observe._on_host", lambda _settings: True)
     monkeypatch.setattr(rig.engine, "stat_path", lambda *_: PathStat(), raising=False)
     rig.backrest.name = ONE.name
     rig.engine.there = (container("web"), backrest("one", id="b" * 64))

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
+from sidecar.apply.path_probe import Engine, PathProbe
 from sidecar.engine.model import EngineSnapshot
-from sidecar.path_probe import Engine, PathProbe
 from sidecar.plans.desired import Desired, path_view
 from sidecar.plans.mounts import View
 from sidecar.plans.rendering import Basis, ConfigView, Owners, Rendering

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from sidecar.apply.config_file import ConfigFile
+from sidecar.apply.make_up import BEGINS, queued, settled
 from sidecar.backrest.api import PLAN_OPERATIONS, BackrestApi, BackrestApiError
 from sidecar.backrest.queue import scheduled_plans
-from sidecar.config_file import ConfigFile
 from sidecar.duration import doubling
 from sidecar.log import get_logger
-from sidecar.make_up import BEGINS, queued, settled
 from sidecar.settings.settings import SettingsError
 from sidecar.store.state import MakeUp, State
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sidecar.apply.make_up import at_risk
 from sidecar.backrest.container import BackrestEngine
 from sidecar.backrest.queue import Operation
 from sidecar.backrest.tasks import LINES, tasks_in_log
 from sidecar.engine.errors import EngineError
-from sidecar.make_up import at_risk
 from sidecar.store.state import MakeUp
 
 

@@ -12,6 +12,9 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from sidecar.apply.config_file import ConfigFile, Written
+from sidecar.apply.link import BackrestLink
+from sidecar.apply.restart_queue import UNTOLD, Queue, logged_operations
 from sidecar.backrest.container import (
     BackrestEngine,
     Failed,
@@ -24,12 +27,9 @@ from sidecar.backrest.container import (
 from sidecar.backrest.idle import zones_of
 from sidecar.backrest.start_log import ConfigFault
 from sidecar.backrest.starved import starved_plans
-from sidecar.backrest_link import BackrestLink
-from sidecar.config_file import ConfigFile, Written
 from sidecar.engine.errors import EngineError
 from sidecar.engine.types import ContainerState
 from sidecar.log import get_logger
-from sidecar.restart_queue import UNTOLD, Queue, logged_operations
 from sidecar.settings.settings import Settings
 from sidecar.store.lock import LockError, LockTimeout
 from sidecar.store.state import Quarantined, State, StoppedBackrest
@@ -67,7 +67,7 @@ class Restarted:
 
 
 class RestartCycle:
-    """Stops and starts Backrest's container around a write. The arguments are those of ``restart.Restarter``."""
+    """Stops and starts Backrest's container around a write. The arguments are those of ``restarter.Restarter``."""
 
     def __init__(
         self,

@@ -3,7 +3,7 @@
 A SetConfig disturbs nothing that runs, but it throws the queue away (see :mod:`sidecar.backrest.queue`), and may
 itself go unheard: from 1.10 on Backrest drops the news of a change while it takes up the one before (backrest:
 internal/eventemitter/eventemitter.go:45-58). So it is sent when nothing is due or about to be; what it may cost all
-the same is on the disk before it (see :mod:`sidecar.make_up`); and it counts as applied once every plan has a run in
+the same is on the disk before it (see ``make_up.py``); and it counts as applied once every plan has a run in
 the queue that was planned after it.
 """
 
@@ -13,13 +13,13 @@ import datetime as dt
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 
+from sidecar.apply.config_file import ConfigFile
+from sidecar.apply.failures import Busy
+from sidecar.apply.make_up import at_risk
 from sidecar.backrest.api import BackrestApi, Config, ModnoConflict, Operation, Rejected, Saved, save
 from sidecar.backrest.copies import Copies, RepoEdits
 from sidecar.backrest.queue import Wait, entries, interval_plans, scheduled_plans, waits_for
-from sidecar.config_file import ConfigFile
-from sidecar.failures import Busy
 from sidecar.log import get_logger
-from sidecar.make_up import at_risk
 from sidecar.merge.result import Merge
 from sidecar.messages import PlansRendered
 from sidecar.plans.rendering import Owners

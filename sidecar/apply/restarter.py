@@ -13,17 +13,17 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from sidecar.apply.config_file import ConfigFile, Written
+from sidecar.apply.failures import Busy
+from sidecar.apply.link import BackrestLink
+from sidecar.apply.restart_cycle import RestartCycle, Restarted, Waits, unix_time
+from sidecar.apply.restart_queue import UNTOLD, Queue, logged_operations, stopped_by_hooks
 from sidecar.backrest.container import BackrestEngine, IdleWatch, Located, locate
 from sidecar.backrest.protected import VERSION_LABEL
-from sidecar.backrest_link import BackrestLink
-from sidecar.config_file import ConfigFile, Written
 from sidecar.engine.errors import EngineError
 from sidecar.engine.model import Container
 from sidecar.engine.types import ContainerState
-from sidecar.failures import Busy
 from sidecar.log import get_logger
-from sidecar.restart_cycle import RestartCycle, Restarted, Waits, unix_time
-from sidecar.restart_queue import UNTOLD, Queue, logged_operations, stopped_by_hooks
 from sidecar.settings.settings import Settings
 from sidecar.store.state import Owed
 

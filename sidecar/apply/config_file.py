@@ -12,13 +12,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from sidecar.apply.failures import Contended
+from sidecar.apply.plan_writer import Merger
 from sidecar.config import document
 from sidecar.config.document import ConfigError
 from sidecar.config.secrets import secrets_of
-from sidecar.failures import Contended
 from sidecar.log import get_logger, set_secrets
 from sidecar.merge.result import NO_BOOT, Boot, Merge
-from sidecar.merger import Merger
 from sidecar.messages import PlansRendered
 from sidecar.plans.config_view import view
 from sidecar.plans.rendering import ConfigView, Owners

@@ -10,18 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 
-from sidecar.apply_api import ApiApply
-from sidecar.apply_make_up import MakeUps
+from sidecar.apply.apply_make_up import MakeUps
+from sidecar.apply.config_file import ConfigFile, Written
+from sidecar.apply.link import BackrestLink
+from sidecar.apply.live_apply import ApiApply
+from sidecar.apply.restarter import Restarter
 from sidecar.backrest.api import BackrestApi, Rejected
-from sidecar.backrest_link import BackrestLink
-from sidecar.config_file import ConfigFile, Written
 from sidecar.duration import doubling
 from sidecar.engine.errors import EngineError
 from sidecar.errors import SidecarError, told
 from sidecar.log import get_logger
 from sidecar.merge.result import Merge
 from sidecar.messages import Applied, ApplyWaits, PlansRendered, Report, WriteFailed
-from sidecar.restart import Restarter
 from sidecar.settings.settings import Settings
 from sidecar.status.announcer import Announcer
 from sidecar.store.state import Owed

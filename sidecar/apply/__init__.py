@@ -1,0 +1,4 @@
+"""Brings the newest rendering into the file and into Backrest.
+
+Face: ``applier`` (Applier), ``restarter`` (Restarter), ``config_file`` (ConfigFile), ``observe`` (Observer).
+"""
