@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 
 from sidecar.apply.config_file import ConfigFile
-from sidecar.backup_options import BackupOptions, parse_mount
+from sidecar.backup.options import BackupOptions, parse_mount
 from sidecar.engine.client import Engine
 from sidecar.errors import SidecarError, told
 from sidecar.exit_codes import ExitCode

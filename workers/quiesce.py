@@ -1,7 +1,7 @@
 """The quiesce worker: one backup run, or the recovery of one, under the supervisor.
 
 It brings the threads along that take containers down and up in parallel, wait for the ends of containers and
-carry their output; everything else is in ``sidecar.backup_once`` and ``sidecar.quiesce.recovery``.
+carry their output; everything else is in ``sidecar.backup.run`` and ``sidecar.quiesce.recovery``.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from sidecar.backup_once import Engine, run_backup_once
-from sidecar.backup_options import BackupOptions
+from sidecar.backup.options import BackupOptions
+from sidecar.backup.run import Engine, run_backup_once
 from sidecar.log import get_logger
 from sidecar.quiesce.quiescer import Signals
 from sidecar.quiesce.recovery import Engine as RecoverEngine

@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sidecar.backup_once import run_backup_once
-from sidecar.backup_options import BackupOptions
-from sidecar.backup_summary import Outcome
+from sidecar.backup.options import BackupOptions
+from sidecar.backup.run import run_backup_once
+from sidecar.backup.summary import Outcome
 from sidecar.engine.client import Engine
 from sidecar.engine.types import Bind
 from sidecar.quiesce.recovery import Recovered, recover

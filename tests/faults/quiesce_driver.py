@@ -16,7 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sidecar import backup_once, log
+from sidecar import log
+from sidecar.backup import run
 from sidecar.engine.client import Engine
 from sidecar.quiesce import recovery
 from sidecar.quiesce.journal import Journal
@@ -115,7 +116,7 @@ def main() -> int:
     site = Site.at(Path(given["socket"]), Path(given["folder"]))
     killer = Killer(given["kill"])
     engine = killing_engine(given["socket"], killer)
-    for module in (backup_once, recovery):
+    for module in (run, recovery):
         vars(module)["Journal"] = killing_journal(killer)
     if command == "backup":
         worker = backup_worker(engine, site.options(**given["options"]), os.environ)

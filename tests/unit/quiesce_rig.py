@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sidecar import backup_once
+from sidecar.backup import run
 from sidecar.engine.errors import EngineError
 from sidecar.engine.model import Container, EngineSnapshot, Mount, SwarmService
 from sidecar.engine.types import ContainerState, EngineInfo, RunSpec
@@ -314,7 +314,7 @@ def tools(
 def use_journal(engine: FakeEngine, monkeypatch: Any) -> None:
     """Make runs and recoveries of this engine use a journal that dies with it."""
     kind = type("BoundJournal", (DyingJournal,), {"engine": engine})
-    monkeypatch.setattr(backup_once, "Journal", kind)
+    monkeypatch.setattr(run, "Journal", kind)
     monkeypatch.setattr(recovery, "Journal", kind)
 
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from sidecar.backup_once import run_backup_once
-from sidecar.backup_options import BackupOptions
-from sidecar.backup_summary import Outcome
+from sidecar.backup.options import BackupOptions
+from sidecar.backup.run import run_backup_once
+from sidecar.backup.summary import Outcome
 from sidecar.engine.errors import EngineError, Kind
 from sidecar.engine.model import Container, Mount
 from sidecar.engine.types import RunSpec

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from sidecar.backup_sets import BackupSet, BackupSets, SetRules, build, directory
-from sidecar.backup_wishes import gather
+from sidecar.backup.requests import gather
+from sidecar.backup.restic_backup import targets_for
+from sidecar.backup.sets import BackupSet, BackupSets, SetRules, build, directory
 from sidecar.engine.model import Container, EngineSnapshot, Mount, Volume
 from sidecar.engine.types import Bind
 from sidecar.labels.policy import LabelPolicy
 from sidecar.plans.workloads import Workload
 from sidecar.quiesce.selection import Target
-from sidecar.restic_engine import targets_for
 from tests.unit.quiesce_rig import workload
 
 ON: dict[str, Any] = {"backrest__enable": "true"}

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from sidecar.backup_once import run_backup_once
-from sidecar.backup_options import BackupOptions
+from sidecar.backup.options import BackupOptions
+from sidecar.backup.run import run_backup_once
 from sidecar.engine.model import Container
 from sidecar.engine.types import RunSpec
 from tests.unit.quiesce_rig import FakeEngine, tools, workload

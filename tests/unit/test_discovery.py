@@ -6,10 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sidecar.backup_once import run_backup_once
-from sidecar.backup_options import BackupOptions
-from sidecar.backup_sets import BackupSets, SetRules, build
-from sidecar.backup_wishes import Wishes, gather
+from sidecar.backup.options import BackupOptions
+from sidecar.backup.requests import Wishes, gather
+from sidecar.backup.run import run_backup_once
+from sidecar.backup.sets import BackupSets, SetRules, build
 from sidecar.engine.model import COMPOSE_NUMBER, Container, EngineSnapshot, Mount, Volume
 from sidecar.engine.types import RunSpec
 from sidecar.labels.policy import LabelPolicy

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.env_file import LARGEST, EnvFileError, parse, read, secrets
+from sidecar.backup.env_file import LARGEST, EnvFileError, parse, read, secrets
 
 
 @pytest.mark.parametrize(

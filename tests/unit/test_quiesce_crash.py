@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from sidecar.backup_once import run_backup_once
-from sidecar.backup_options import BackupOptions
+from sidecar.backup.options import BackupOptions
+from sidecar.backup.run import run_backup_once
 from sidecar.quiesce.journal import FILE_NAME
 from sidecar.quiesce.recovery import recover
 from tests.unit.quiesce_rig import Died, FakeEngine, tools, use_journal, workload

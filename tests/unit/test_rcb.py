@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from sidecar import rcb
-from sidecar.backup_options import BackupOptions, on_host, parse_mount, volatile
+from sidecar.backup import rcb
+from sidecar.backup.options import BackupOptions, on_host, parse_mount, volatile
+from sidecar.backup.snapshots import Snapshot, new, parse
 from sidecar.engine.model import Container, EngineSnapshot, Mount
 from sidecar.engine.types import Bind
 from sidecar.quiesce.selection import Target
-from sidecar.snapshots import Snapshot, new, parse
 from tests.unit.quiesce_rig import workload
 
 OPTIONS = BackupOptions(state_dir=Path("/state"))

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from sidecar.backup_once import run_backup_once
-from sidecar.backup_options import BackupOptions
-from sidecar.backup_summary import Outcome
+from sidecar.backup.options import BackupOptions
+from sidecar.backup.run import run_backup_once
+from sidecar.backup.summary import Outcome
 from sidecar.engine.errors import EngineError
 from sidecar.quiesce.journal import Journal
 from sidecar.quiesce.recovery import recover

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
-from sidecar.backup_sets import Wish
+from sidecar.backup.sets import Wish
 from sidecar.engine.model import EngineSnapshot
 from sidecar.labels.keys import NO_LABELS
 from sidecar.labels.policy import LabelPolicy, VolumeLabels

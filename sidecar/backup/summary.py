@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sidecar.backup_job import Job
+from sidecar.backup.job import Job
 from sidecar.exit_codes import ExitCode
 from sidecar.log import mask
 from sidecar.quiesce.selection import QuiescePlan

@@ -12,19 +12,22 @@ import secrets as random
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
-from sidecar import backup_wishes, env_file, helpers, rcb, rcb_engine, restic_engine, retention_run
 from sidecar.backrest.protected import protected
-from sidecar.backup_job import Findings, Job, ResticError
-from sidecar.backup_options import BackupOptions, volatile
-from sidecar.backup_steps import LeaveOut, Step
-from sidecar.backup_summary import Outcome, Summary, refused_words, sum_up
-from sidecar.backup_wishes import Wishes
+from sidecar.backup import containers, env_file, rcb, rcb_backup, requests, restic_backup, retention
+from sidecar.backup.containers import Helpers, InterruptedRunError
+from sidecar.backup.env_file import EnvFileError
+from sidecar.backup.job import Findings, Job, ResticError
+from sidecar.backup.options import BackupOptions, volatile
+from sidecar.backup.rcb import RcbError
+from sidecar.backup.rcb_backup import RcbBackup
+from sidecar.backup.requests import Wishes
+from sidecar.backup.restic_backup import ResticBackup
+from sidecar.backup.steps import LeaveOut, Step
+from sidecar.backup.summary import Outcome, Summary, refused_words, sum_up
 from sidecar.engine.errors import EngineError
 from sidecar.engine.model import EngineSnapshot
 from sidecar.engine.types import ContainerState, EngineInfo
-from sidecar.env_file import EnvFileError
 from sidecar.exit_codes import ExitCode
-from sidecar.helpers import Helpers, InterruptedRunError
 from sidecar.log import mask, set_secrets
 from sidecar.quiesce.cleanup import RUN_LABEL, end_all
 from sidecar.quiesce.journal import Journal, RunInProgressError, RunLock
@@ -33,9 +36,6 @@ from sidecar.quiesce.records import Book, JournalError
 from sidecar.quiesce.recovery import Engine as RecoverEngine
 from sidecar.quiesce.recovery import Tools, quiescer_for, recover_locked
 from sidecar.quiesce.selection import QuiescePlan, Selector, candidates, plan
-from sidecar.rcb import RcbError
-from sidecar.rcb_engine import RcbBackup
-from sidecar.restic_engine import ResticBackup
 
 _EXPECTED = (
     EngineError,
@@ -48,7 +48,7 @@ _EXPECTED = (
 )
 
 
-class Engine(RecoverEngine, helpers.Engine, Protocol):
+class Engine(RecoverEngine, containers.Engine, Protocol):
     """What is needed of the engine."""
 
     def info(self) -> EngineInfo:
@@ -90,7 +90,7 @@ def _lock(options: BackupOptions) -> contextlib.AbstractContextManager[object]:
 def _steps(job: Job) -> tuple[Step, ...]:
     """Return all that a run does, in order; what a dry run tells. Raises RcbError."""
     left_out = (LeaveOut(reason) for reason in job.wishes.broken)
-    engine = rcb_engine if job.options.kind == "rcb" else restic_engine
+    engine = rcb_backup if job.options.kind == "rcb" else restic_backup
     return (*left_out, *engine.steps(job))
 
 
@@ -187,7 +187,7 @@ class _Run:
             self._tools.log.warn("quiesce.note", reason=note)
 
     def _wishes(self, snapshot: EngineSnapshot, quiesce: QuiescePlan) -> Wishes:
-        wishes = backup_wishes.gather(
+        wishes = requests.gather(
             snapshot,
             {t.container.id for t in quiesce.targets if not t.why},
             policy=self._options.policy,
@@ -249,7 +249,7 @@ class _Run:
         else:
             backed_up = self._tried(job, ResticBackup(job, steps).run)
         if backed_up:
-            self._tried(job, lambda: retention_run.run(job))
+            self._tried(job, lambda: retention.run(job))
 
     def _tried(self, job: Job, step: Callable[[], None]) -> bool:
         """Do a step and make sure that everything is up after it; return whether it went through."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from sidecar.backup_job import Job, why
-from sidecar.backup_steps import Forget
+from sidecar.backup.job import Job, why
+from sidecar.backup.steps import Forget
 from sidecar.engine.errors import EngineError
 
 _REMOVED = re.compile(r"^remove (\d+) snapshots?\b")

@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sidecar import rcb
-from sidecar.backup_sets import BackupSet
+from sidecar.backup import rcb
+from sidecar.backup.sets import BackupSet
+from sidecar.backup.snapshots import Snapshot
 from sidecar.engine.types import RunSpec
 from sidecar.labels.retention import Keep
 from sidecar.plans.workloads import Workload
 from sidecar.quiesce.records import Mode
 from sidecar.quiesce.selection import QuiescePlan, Target
-from sidecar.snapshots import Snapshot
 
 
 @dataclass(frozen=True, slots=True)

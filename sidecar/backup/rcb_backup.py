@@ -6,15 +6,15 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor, Future
 from concurrent.futures import wait as wait_for
 
-from sidecar import rcb, snapshots
-from sidecar.backup_job import Job, ResticError
-from sidecar.backup_sets import Wish
-from sidecar.backup_steps import FindUnseen, Forget, ListSnapshots, RunRcb, Step, WhileDown
+from sidecar.backup import rcb, snapshots
+from sidecar.backup.containers import Ended
+from sidecar.backup.job import Job, ResticError
+from sidecar.backup.sets import Wish
+from sidecar.backup.snapshots import Snapshot
+from sidecar.backup.steps import FindUnseen, Forget, ListSnapshots, RunRcb, Step, WhileDown
 from sidecar.engine.errors import EngineError
 from sidecar.engine.model import Mount
-from sidecar.helpers import Ended
 from sidecar.labels.retention import most_generous
-from sidecar.snapshots import Snapshot
 
 CHILD_PATIENCE = 5.0
 

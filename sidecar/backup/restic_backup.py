@@ -7,19 +7,19 @@ import re
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 
-from sidecar import backup_sets
-from sidecar.backup_job import PARTIAL, Job, why
-from sidecar.backup_sets import BackupSet, BackupSets, SetRules
-from sidecar.backup_steps import End, Forget, LeaveOut, ListSnapshots, RunRestic, Step, Tell, WhileDown
+from sidecar.backup import sets as backup_sets
+from sidecar.backup.containers import Ended
+from sidecar.backup.job import PARTIAL, Job, why
+from sidecar.backup.sets import BackupSet, BackupSets, SetRules
+from sidecar.backup.snapshots import Snapshot
+from sidecar.backup.steps import End, Forget, LeaveOut, ListSnapshots, RunRestic, Step, Tell, WhileDown
 from sidecar.engine.errors import EngineError
 from sidecar.engine.types import RunSpec
-from sidecar.helpers import Ended
 from sidecar.labels.retention import Keep
 from sidecar.plans import workloads as naming
 from sidecar.plans.workloads import Workload
 from sidecar.quiesce.quiescer import QuiesceError
 from sidecar.quiesce.selection import Target
-from sidecar.snapshots import Snapshot
 
 _SAVED = re.compile(r"^snapshot ([0-9a-f]{8,64}) saved")
 FALLBACK_HOST = "backrest-sidecar"

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from sidecar.backup_options import BackupOptions, docker_root, on_host
+from sidecar.backup.options import BackupOptions, docker_root, on_host
 from sidecar.engine.model import COMPOSE_ONEOFF, COMPOSE_PROJECT, Container, EngineSnapshot, Mount
 from sidecar.engine.types import Bind, RunSpec
 from sidecar.plans.mounts import PathRules

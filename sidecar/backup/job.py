@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from sidecar import rcb, snapshots
-from sidecar.backup_options import BackupOptions
-from sidecar.backup_steps import Forget
-from sidecar.backup_wishes import Wishes
+from sidecar.backup import rcb, snapshots
+from sidecar.backup.containers import Ended, Helpers
+from sidecar.backup.options import BackupOptions
+from sidecar.backup.requests import Wishes
+from sidecar.backup.snapshots import Snapshot
+from sidecar.backup.steps import Forget
 from sidecar.engine.model import EngineSnapshot
 from sidecar.engine.types import RunSpec
-from sidecar.helpers import Ended, Helpers
 from sidecar.log import Log
 from sidecar.quiesce.quiescer import Quiescer
 from sidecar.quiesce.selection import QuiescePlan
-from sidecar.snapshots import Snapshot
 
 PARTIAL = 3
 """restic's exit code when some files could not be read (restic: cmd/restic/main.go, ErrInvalidSourceData)."""

@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol, TypeVar
 
-from sidecar import helper_output
+from sidecar.backup import output as helper_output
+from sidecar.backup.output import Follower
 from sidecar.engine.errors import EngineError
 from sidecar.engine.types import RunSpec
-from sidecar.helper_output import Follower
 from sidecar.log import Log
 from sidecar.quiesce import cleanup
 from sidecar.quiesce.cleanup import RUN_LABEL, end_all
