@@ -250,7 +250,7 @@ def _build() -> click.Group:
             ),
             "explain": _command(
                 "explain",
-                _lazy("sidecar.explain", "explain"),
+                _lazy("sidecar.explain.command", "explain"),
                 "Why is a container backed up, or not, and how? Reads only.",
                 [
                     containers,

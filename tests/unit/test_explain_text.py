@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from sidecar import explain_text
 from sidecar.cli import run
 from sidecar.exit_codes import ExitCode
-from sidecar.explain_model import Explanation, MountView, PlanView
+from sidecar.explain import text
+from sidecar.explain.model import Explanation, MountView, PlanView
 from sidecar.findings import Finding
 
 REPLAY = str(Path(__file__).resolve().parents[2] / "testdata/engine")
@@ -50,7 +50,7 @@ def wrong(label: str) -> Finding:
 
 def test_piped_a_plan_is_a_row_without_trailing_blanks(capsys: pytest.CaptureFixture[str]) -> None:
     two = explanation("web", plan("p_web"), plan("p_web_db", "to be written"))
-    explain_text.show([two, explanation("db", findings=(wrong("a"),))], ["n"], detailed=False)
+    text.show([two, explanation("db", findings=(wrong("a"),))], ["n"], detailed=False)
     assert capsys.readouterr().out.splitlines() == [
         "CONTAINER  BACKED UP  PLAN                      SCHEDULE   NEXT RUN",
         "web        backed up  p_web                     0 2 * * *  2026-01-01 02:00",
@@ -63,7 +63,7 @@ def test_piped_a_plan_is_a_row_without_trailing_blanks(capsys: pytest.CaptureFix
 
 
 def test_details_name_every_reason_once(capsys: pytest.CaptureFixture[str]) -> None:
-    explain_text.show([explanation("web", findings=(wrong("a"), wrong("b")))], [], detailed=True)
+    text.show([explanation("web", findings=(wrong("a"), wrong("b")))], [], detailed=True)
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "web of shop/web (running): skipped"
     assert [line.split()[:2] for line in lines if "skipped  " in line] == [
@@ -75,7 +75,7 @@ def test_details_name_every_reason_once(capsys: pytest.CaptureFixture[str]) -> N
 def test_a_skip_says_which_plan_is_left_and_that_there_is_none(capsys: pytest.CaptureFixture[str]) -> None:
     kept = replace(explanation("web", findings=(wrong("a"),)), kept=("p_web", "p_web_db (disabled)"))
     never = replace(explanation("new", findings=(wrong("a"),)), kept=())
-    explain_text.show([kept, never], [], detailed=False)
+    text.show([kept, never], [], detailed=False)
     rows = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     assert rows[1:4] == [
         "web skipped p_web (left as before)",
@@ -95,11 +95,11 @@ def test_a_terminal_breaks_no_time_and_no_path(
     found = [
         explanation("a_rather_long_container_name_1", plan("backrest_sidecar_" + "x" * 40, "to be written"))
     ]
-    explain_text.show(found, [], detailed=False)
+    text.show(found, [], detailed=False)
     table = re.sub(r"\x1b\[[\d;]*m", "", capsys.readouterr().out)  # colours have no width
     assert "2026-01-01 02:00" in table
     assert all(len(line.rstrip()) <= width for line in table.splitlines() if "note" not in line)
-    explain_text.show(found, [], detailed=True)
+    text.show(found, [], detailed=True)
     assert f"{LONG}\n" in capsys.readouterr().out
 
 

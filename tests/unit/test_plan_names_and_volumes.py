@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.engine.model import SWARM_SERVICE, Container, EngineSnapshot, Volume
-from sidecar.explain_model import Clock, Explanation, explain_all
+from sidecar.explain.model import Clock, Explanation, explain_all
 from sidecar.lint.checks import LintOptions, lint_files
 from sidecar.plans.render import path_context
 from sidecar.plans.rendering import Owner, Rendering

@@ -19,8 +19,8 @@ from sidecar.engine.model import SwarmService
 from sidecar.engine.types import SwarmNode, SwarmTask
 from sidecar.errors import SidecarError
 from sidecar.exit_codes import ExitCode
-from sidecar.explain import look
-from sidecar.explain_model import Explanation
+from sidecar.explain.command import look
+from sidecar.explain.model import Explanation
 from sidecar.findings import printable
 from sidecar.plans.workloads import workload_of_service
 from sidecar.settings.settings import Settings

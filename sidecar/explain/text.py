@@ -7,7 +7,7 @@ import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
-from sidecar.explain_model import Explanation, PlanView
+from sidecar.explain.model import Explanation, PlanView
 from sidecar.findings import printable
 
 _HEAD = ("CONTAINER", "BACKED UP", "PLAN", "SCHEDULE", "NEXT RUN")

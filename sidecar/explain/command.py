@@ -19,7 +19,7 @@ from sidecar.engine.model import EngineSnapshot
 from sidecar.engine.source import Source, open_engine
 from sidecar.errors import SidecarError
 from sidecar.exit_codes import ExitCode
-from sidecar.explain_model import Clock, Explanation, explain_all
+from sidecar.explain.model import Clock, Explanation, explain_all
 from sidecar.findings import Finding, printable
 from sidecar.messages import PlansRendered
 from sidecar.plans.render import path_context
@@ -38,7 +38,7 @@ def explain(
 ) -> int:
     """Explain the named containers, or all; return 0, or 3 when the engine or a name cannot be found."""
     if all_nodes or hosts:
-        from sidecar.coverage import explain_nodes
+        from sidecar.explain.nodes import explain_nodes
 
         return explain_nodes(settings, hosts, all_nodes=all_nodes, as_json=as_json)
     try:
@@ -63,7 +63,7 @@ def explain(
             orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE).decode()
         )
     else:
-        from sidecar.explain_text import show
+        from sidecar.explain.text import show
 
         show(found, notes, detailed=bool(containers) or len(found) <= 3)
     return ExitCode.CHANGED

@@ -1,0 +1,4 @@
+"""Why a container is backed up, or not, and how.
+
+Face: ``command`` (explain).
+"""
