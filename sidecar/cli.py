@@ -231,21 +231,23 @@ def _build() -> click.Group:
         commands={
             "reconcile": _command(
                 "reconcile",
-                _lazy("sidecar.oneshot", "reconcile"),
+                _lazy("sidecar.commands.reconcile", "reconcile"),
                 "One pass: render plans from labels and bring config.json up to date. "
                 "Exit 0: changed. 2: nothing to change, or a dry run. 1: bad usage. 3: failure.",
             ),
             "daemon": _command(
-                "daemon", _lazy("sidecar.daemon", "daemon"), "Keep config.json up to date until told to stop."
+                "daemon",
+                _lazy("sidecar.commands.daemon", "daemon"),
+                "Keep config.json up to date until told to stop.",
             ),
             "backup-once": _command(
                 "backup-once",
-                _lazy("sidecar.backup_command", "backup_once"),
+                _lazy("sidecar.commands.backup_once", "backup_once"),
                 "Quiesce labelled containers, run one backup, apply retention, bring everything back.",
             ),
             "recover": _command(
                 "recover",
-                _lazy("sidecar.backup_command", "recover"),
+                _lazy("sidecar.commands.backup_once", "recover"),
                 "Start what an interrupted run had stopped, Backrest included. Touches nothing else.",
             ),
             "explain": _command(
@@ -274,7 +276,7 @@ def _build() -> click.Group:
             ),
             "restore-config": _command(
                 "restore-config",
-                _lazy("sidecar.undo_command", "restore_config"),
+                _lazy("sidecar.commands.restore_config", "restore_config"),
                 "Put a kept config.json back, the newest or the one of TIME, by the same safe apply.",
                 [
                     click.Argument(["version"], required=False, metavar="[TIME]"),

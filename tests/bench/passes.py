@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sidecar.apply.config_file import ConfigFile, Latest
+from sidecar.commands.wiring import writing
 from sidecar.engine.client import Engine
 from sidecar.engine.source import Source
 from sidecar.messages import PlansRendered, RendererInbox
@@ -18,7 +19,6 @@ from sidecar.status.board import StatusBoard
 from sidecar.supervision.child import Context
 from sidecar.supervision.mailbox import Mailbox
 from sidecar.supervision.messages import Stop
-from sidecar.wiring import writing
 from tests.bench.figures import Figure, Sample, figure
 from tests.bench.world import RawEngine, write_config, write_seconds
 from tests.engine.harness import TestEngine

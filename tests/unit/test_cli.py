@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from sidecar import __version__, oneshot
+from sidecar import __version__
 from sidecar.cli import run
+from sidecar.commands import reconcile as oneshot
 from sidecar.exit_codes import ExitCode
 from sidecar.settings.settings import Settings
 
@@ -28,7 +29,7 @@ def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
     """The settings that ``reconcile`` and ``daemon`` were called with; they do nothing."""
-    from sidecar import daemon
+    from sidecar.commands import daemon
 
     found: Seen = []
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.daemon import Daemon
+from sidecar.commands.daemon import Daemon
 from sidecar.plans.rendering import Rendering
 from sidecar.settings.settings import resolve
 

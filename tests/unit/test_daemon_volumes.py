@@ -7,7 +7,7 @@ from typing import cast
 
 import pytest
 
-from sidecar.daemon import Daemon
+from sidecar.commands.daemon import Daemon
 from sidecar.engine.errors import EngineError
 from sidecar.engine.types import EngineInfo
 from sidecar.settings.settings import resolve

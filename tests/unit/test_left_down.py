@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from sidecar.backrest.api import ApiUnreachable
+from sidecar.commands.left_down import WorkedOff, directory_of, work_off
 from sidecar.engine.errors import EngineError
 from sidecar.engine.model import EngineSnapshot
 from sidecar.engine.types import Process
-from sidecar.left_down import WorkedOff, directory_of, work_off
 from sidecar.settings.settings import resolve
 from sidecar.store.state_store import StateError
 from tests.unit.test_marker_watch import BACKREST

@@ -14,8 +14,8 @@ from typing import Any
 import orjson
 import pytest
 
-from sidecar import oneshot, wiring
 from sidecar.cli import run
+from sidecar.commands import reconcile, wiring
 from sidecar.engine.client import Engine
 from sidecar.engine.errors import EngineError
 from sidecar.engine.model import Container, EngineSnapshot
@@ -67,10 +67,10 @@ class Rig:
         self.stop = Turning(self.clock)
         self._capsys = capsys
         time = SimpleNamespace(monotonic=self.clock, time=self.clock.wall)
-        monkeypatch.setattr(oneshot, "time", time)
+        monkeypatch.setattr(reconcile, "time", time)
         monkeypatch.setattr(wiring, "time", time)
-        monkeypatch.setattr(oneshot, "open_engine", lambda *_: self.engine)
-        monkeypatch.setattr(oneshot, "stopping", self._stopping)
+        monkeypatch.setattr(reconcile, "open_engine", lambda *_: self.engine)
+        monkeypatch.setattr(reconcile, "stopping", self._stopping)
 
     @contextmanager
     def _stopping(self) -> Iterator[threading.Event]:

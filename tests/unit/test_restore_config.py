@@ -12,9 +12,9 @@ from typing import Any
 import orjson
 import pytest
 
-from sidecar import undo_command
+from sidecar.commands import restore_config
+from sidecar.commands.wiring import Writing
 from sidecar.engine.errors import EngineError
-from sidecar.wiring import Writing
 from tests.unit.builders import container
 from tests.unit.stage import CONFIG, Stage
 
@@ -52,12 +52,12 @@ def restore(
         yield TurningEvent(stage, tell)
 
     parts = Writing(stage.file, stage.restarter, stage.applier)
-    monkeypatch.setattr(undo_command, "stopping", stopping)
-    monkeypatch.setattr(undo_command, "writing", lambda *_args, **_kw: parts)
-    monkeypatch.setattr(undo_command, "time", SimpleNamespace(monotonic=stage.clock))
+    monkeypatch.setattr(restore_config, "stopping", stopping)
+    monkeypatch.setattr(restore_config, "writing", lambda *_args, **_kw: parts)
+    monkeypatch.setattr(restore_config, "time", SimpleNamespace(monotonic=stage.clock))
     caplog.clear()
     with caplog.at_level("INFO"):
-        code = undo_command.restore_config(stage.settings)
+        code = restore_config.restore_config(stage.settings)
     return code, [{"action": record.message, **record.__dict__["fields"]} for record in caplog.records]
 
 
@@ -111,12 +111,12 @@ def test_the_list_tells_of_the_copies_that_backrest_keeps(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     parts = Writing(stage.file, stage.restarter, stage.applier)
-    monkeypatch.setattr(undo_command, "writing", lambda *_args, **_kw: parts)
-    assert undo_command.restore_config(stage.settings, list_only=True) == 0
+    monkeypatch.setattr(restore_config, "writing", lambda *_args, **_kw: parts)
+    assert restore_config.restore_config(stage.settings, list_only=True) == 0
     assert capsys.readouterr().err == ""
     for minute in ("05", "04"):
         (stage.path.parent / f"{stage.path.name}.bak.2026-01-02-03-{minute}-00").write_bytes(b"{}")
-    undo_command.restore_config(stage.settings, list_only=True)
+    restore_config.restore_config(stage.settings, list_only=True)
     said = capsys.readouterr()
     assert len(said.out.splitlines()) == 1
     assert "note: Backrest keeps 2 of its own beside it" in said.err

@@ -14,6 +14,8 @@ import pytest
 from sidecar import log
 from sidecar.apply.config_file import ConfigFile
 from sidecar.apply.restart_cycle import RestartCycle
+from sidecar.commands.restore_config import _put_back
+from sidecar.commands.wiring import Writing
 from sidecar.config.validation import Fault
 from sidecar.engine.errors import EngineError
 from sidecar.merge.result import Blocked, Merge
@@ -23,8 +25,6 @@ from sidecar.status.announcer import Announcer
 from sidecar.store.errors import NotWritable
 from sidecar.store.lock import LockError, LockTimeout
 from sidecar.store.state import StoppedBackrest
-from sidecar.undo_command import _put_back
-from sidecar.wiring import Writing
 from tests.unit.builders import container
 from tests.unit.stage import CONFIG, Stage
 

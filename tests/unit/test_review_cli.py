@@ -7,8 +7,8 @@ import signal
 import pytest
 
 from sidecar import __main__ as entry
-from sidecar import oneshot
 from sidecar.cli import run
+from sidecar.commands import reconcile
 
 
 def test_a_fault_of_ours_is_3_and_not_bad_usage(
@@ -17,7 +17,7 @@ def test_a_fault_of_ours_is_3_and_not_bad_usage(
     def broken(_: object) -> int:
         raise ValueError("nobody thought of this")
 
-    monkeypatch.setattr(oneshot, "reconcile", broken)
+    monkeypatch.setattr(reconcile, "reconcile", broken)
     assert run(["reconcile"]) == 3
     assert "nobody thought of this" in capsys.readouterr().out
 

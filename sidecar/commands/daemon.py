@@ -11,12 +11,13 @@ import time
 from pathlib import Path
 
 from sidecar.apply.config_file import ConfigFile, Latest
+from sidecar.commands.left_down import BackrestLook, directory_of
+from sidecar.commands.wiring import Writing, api_maker, writing
 from sidecar.engine.client import Engine
 from sidecar.engine.errors import EngineError
 from sidecar.engine.source import open_engine
 from sidecar.errors import SidecarError, told
 from sidecar.exit_codes import ExitCode
-from sidecar.left_down import BackrestLook, directory_of
 from sidecar.log import get_logger
 from sidecar.messages import EngineChanged, HooksCutOff, PlansRendered, RendererInbox
 from sidecar.plans.mounts import DEFAULT_DOCKER_ROOT
@@ -29,7 +30,6 @@ from sidecar.status.file import StatusFile
 from sidecar.supervision.child import ChildSpec, Context
 from sidecar.supervision.mailbox import Mailbox
 from sidecar.supervision.supervisor import Supervisor, diagnose
-from sidecar.wiring import Writing, api_maker, writing
 from workers import bring_back, docker_events, filesystem, writer
 from workers.quiesce import tools_for
 from workers.renderer import Renderer

@@ -10,18 +10,18 @@ from contextlib import contextmanager
 
 from sidecar.apply.config_file import ConfigFile
 from sidecar.apply.observe import Observer
+from sidecar.commands.left_down import WorkedOff, work_off
+from sidecar.commands.wiring import Writing, api_maker, writing
 from sidecar.engine.client import Engine
 from sidecar.engine.source import Source, open_engine
 from sidecar.errors import SidecarError, told
 from sidecar.exit_codes import ExitCode
-from sidecar.left_down import WorkedOff, work_off
 from sidecar.log import get_logger
 from sidecar.messages import Applied, PlansRendered, Report, WriteFailed
 from sidecar.plans.render import skipped
 from sidecar.plans.rendering import AMBIGUOUS_BACKREST
 from sidecar.settings.settings import Settings
 from sidecar.status.announcer import Announcer
-from sidecar.wiring import Writing, api_maker, writing
 
 log = get_logger(__name__)
 

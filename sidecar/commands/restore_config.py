@@ -12,6 +12,8 @@ from typing import Any
 from sidecar.apply.config_file import ConfigFile, Written
 from sidecar.apply.restarter import Restarter
 from sidecar.backrest.copies import Copies
+from sidecar.commands.reconcile import stopping
+from sidecar.commands.wiring import writing
 from sidecar.config import document
 from sidecar.config.protojson import MAX_INT32, as_int
 from sidecar.engine.client import Engine
@@ -19,11 +21,9 @@ from sidecar.errors import SidecarError, told
 from sidecar.exit_codes import ExitCode
 from sidecar.log import get_logger
 from sidecar.merge.result import Merge
-from sidecar.oneshot import stopping
 from sidecar.settings.settings import Settings
 from sidecar.status.announcer import Announcer
 from sidecar.store.versions import UndoCopy
-from sidecar.wiring import writing
 
 log = get_logger(__name__)
 

@@ -1,6 +1,6 @@
 """``backup-once`` and ``recover``: the quiesce worker under the supervisor, and what the flags mean to it.
 
-Beside ``daemon.py`` the only module of ``sidecar`` that knows a worker.
+Beside ``commands/daemon.py`` the only module of ``sidecar`` that knows a worker.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from collections.abc import Callable
 
 from sidecar.apply.config_file import ConfigFile
 from sidecar.backup.options import BackupOptions, parse_mount
+from sidecar.commands.left_down import work_off
+from sidecar.commands.wiring import api_maker, writing
 from sidecar.engine.client import Engine
 from sidecar.errors import SidecarError, told
 from sidecar.exit_codes import ExitCode
-from sidecar.left_down import work_off
 from sidecar.log import flush, get_logger
 from sidecar.plans.rendering import origins_of
 from sidecar.settings.settings import Settings
 from sidecar.status.announcer import Announcer
 from sidecar.supervision.child import ChildSpec, Context
 from sidecar.supervision.supervisor import Supervisor, diagnose
-from sidecar.wiring import api_maker, writing
 from workers.quiesce import SHUTDOWN, backup_worker, recover_worker
 
 STARTS = 300.0
