@@ -30,7 +30,7 @@ from sidecar.status.file import StatusFile
 from sidecar.supervision.child import ChildSpec, Context
 from sidecar.supervision.mailbox import Mailbox
 from sidecar.supervision.supervisor import Supervisor, diagnose
-from workers import bring_back, docker_events, filesystem, writer
+from workers import docker_events, filesystem, watchdog, writer
 from workers.quiesce import tools_for
 from workers.renderer import Renderer
 
@@ -204,7 +204,7 @@ class Daemon:
 
         grace = settings.hook_watch_grace
         watch = MarkerWatch(directory_of(settings), engine, doing, grace, time.monotonic, log)
-        bring_back.run(ctx, inbox=self._cut_off, recover=work_off_journal, watch=watch)
+        watchdog.run(ctx, inbox=self._cut_off, recover=work_off_journal, watch=watch)
 
     def _watch_engine(self, ctx: Context) -> int:
         assert isinstance(self._engine, Engine)  # noqa: S101  # _specs made it so
