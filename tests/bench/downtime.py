@@ -11,9 +11,9 @@ from sidecar.engine.client import Engine
 from tests.bench.figures import Figure, figure
 from tests.bench.listener import Moments
 from tests.bench.world import RawEngine
+from tests.doubles.rcb import image
 from tests.engine.backup_rig import QUIESCE, Site
 from tests.engine.harness import TestEngine
-from tests.rcb_standin import image
 
 CONTAINERS = 20
 SLACK = 1.0

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.contract.harness import Running, binary_version, start_double, start_real
-from tests.double_version import NEWEST, Version
+from tests.doubles.backrest.version import NEWEST, Version
 
 REAL = pytest.param(
     "real",

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any, Self
 
 from sidecar.backrest.api import BackrestApi
-from tests.double_version import NEWEST, Version
+from tests.doubles.backrest.version import NEWEST, Version
 from tests.waiting import eventually
 
-DOUBLE = Path(__file__).resolve().parent.parent / "backrest_double.py"
+DOUBLE = Path(__file__).resolve().parent.parent / "doubles/backrest/server.py"
 
 RESTIC = """#!/bin/sh
 id=0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef

@@ -11,7 +11,7 @@ from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tests.double_version import Version
+from tests.doubles.backrest.version import Version
 
 GUID = "a" * 64
 SECRET = "hunter2-never-shown"

@@ -1,6 +1,6 @@
 """What the sidecar relies on in Backrest, checked alike on the double and on a real one (BACKREST_BIN).
 
-Where an older Backrest does otherwise, the check asks its :class:`~tests.double_version.Version`.
+Where an older Backrest does otherwise, the check asks its :class:`~tests.doubles.backrest.version.Version`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import pytest
 
 from sidecar.backrest.api import ApiDenied, ModnoConflict, Rejected, ids, save
 from sidecar.backrest.start_log import config_error_in_log, config_faults_in_log, fatal_in_log
-from tests.backrest_double import Double
 from tests.contract.harness import Running
 from tests.contract.samples import (
     GOOD,
@@ -30,10 +29,11 @@ from tests.contract.samples import (
     refused_plans,
     sample_for,
 )
-from tests.double_log import log_line
-from tests.double_store import Fatal
-from tests.double_version import OLDER as OLDER_VERSIONS
-from tests.double_version import Version
+from tests.doubles.backrest.log import log_line
+from tests.doubles.backrest.server import Double
+from tests.doubles.backrest.store import Fatal
+from tests.doubles.backrest.version import OLDER as OLDER_VERSIONS
+from tests.doubles.backrest.version import Version
 from tests.waiting import eventually
 
 GOOD_RAW = json.dumps(GOOD).encode()

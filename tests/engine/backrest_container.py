@@ -37,9 +37,9 @@ def make_image(engine: TestEngine, kind: str) -> str:
         changes = ["ENV BACKREST_RESTIC_COMMAND=/usr/bin/restic", 'ENTRYPOINT ["/backrest"]']
         engine.make_image(_REAL, files, changes=changes)
         return _REAL
-    interpreter, files = closure.python("tests.backrest_double", TESTS.parent)
+    interpreter, files = closure.python("tests.doubles.backrest.server", TESTS.parent)
     script = f"#!{interpreter} -IS\nimport sys; sys.path.insert(0, {str(TESTS.parent)!r})\n".encode()
-    script += b"from tests.backrest_double import main\nsys.exit(main())\n"
+    script += b"from tests.doubles.backrest.server import main\nsys.exit(main())\n"
     engine.make_image(_DOUBLE, {**files, **client, "/backrest": script}, changes=['ENTRYPOINT ["/backrest"]'])
     return _DOUBLE
 

@@ -21,8 +21,8 @@ from sidecar.engine.client import Engine
 from sidecar.engine.types import Bind
 from sidecar.quiesce.recovery import Recovered, recover
 from sidecar.supervision.child import Context
+from tests.doubles.rcb import image
 from tests.engine.harness import STAYS, TestEngine
-from tests.rcb_standin import image
 from workers.quiesce import tools_for
 
 DRIVER = Path(__file__).parents[1] / "faults" / "quiesce_driver.py"

@@ -56,7 +56,7 @@ class DoubleContainer:
         python = Path(sys.base_prefix) / "bin" / f"python3.{sys.version_info.minor}"
         needed = {"/usr", "/lib", "/lib64", sys.base_prefix}
         mounts = [f"{path}:{path}:ro" for path in sorted(needed) if Path(path).exists()]
-        mounts += [f"{TESTS}:/tests:ro", f"{TESTS / 'backrest_double.py'}:/backrest:ro"]
+        mounts += [f"{TESTS}:/tests:ro", f"{TESTS / 'doubles/backrest/server.py'}:/backrest:ro"]
         mounts += [f"{self.config.parent}:/config", f"{self.home / 'data'}:/data"]
         volumes = self.engine.root / "volumes"
         mounts += [f"{volumes}:{volumes}:ro"]

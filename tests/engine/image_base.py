@@ -117,7 +117,7 @@ def build_double(engine: TestEngine) -> None:
             shutil.copy(source, context / "tests")
         (context / "tests" / "__init__.py").touch()
         (context / "backrest").write_text(
-            "from tests.backrest_double import main\n\nraise SystemExit(main())\n"
+            "from tests.doubles.backrest.server import main\n\nraise SystemExit(main())\n"
         )
         (context / "Dockerfile").write_text(
             f"FROM {BASE}\nCOPY . /backrest/\nENV BACKREST_PORT=0.0.0.0:9898\n"

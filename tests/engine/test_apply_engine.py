@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.contract.harness import binary_version
-from tests.double_version import NEWEST
+from tests.doubles.backrest.version import NEWEST
 from tests.engine import backrest_container
 from tests.engine.backrest_container import BackrestContainer
 from tests.engine.harness import TestEngine

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.doubles.rcb import image
 from tests.engine.backup_rig import PASSWORD, QUIESCE, RCB, Site
 from tests.engine.harness import TestEngine
-from tests.rcb_standin import image
 from tests.waiting import eventually
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(180)]

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
+from tests.doubles.rcb import image
 from tests.engine.backup_rig import QUIESCE, RCB, ROOT, Site
 from tests.engine.harness import TestEngine
-from tests.rcb_standin import image
 from tests.waiting import eventually
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(180)]

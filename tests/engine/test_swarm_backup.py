@@ -9,10 +9,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.doubles.rcb import image
 from tests.engine.backup_rig import Site
 from tests.engine.harness import TestEngine
 from tests.engine.swarm_rig import replicas, running
-from tests.rcb_standin import image
 from tests.waiting import eventually
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(240)]

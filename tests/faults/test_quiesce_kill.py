@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
+from tests.doubles.rcb import image
 from tests.engine.backup_rig import QUIESCE, RCB, Site
 from tests.engine.harness import TestEngine
-from tests.rcb_standin import image
 
 pytestmark = pytest.mark.engine
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from sidecar.backrest.api import BackrestApi
-from tests.backrest_double import Double
+from tests.doubles.backrest.server import Double
 
 GUID = "a" * 64
 SECRET = "hunter2-never-shown"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.engine.client import Engine
-from tests.fake_engine import FakeEngine
+from tests.doubles.engine import FakeEngine
 
 
 @pytest.fixture

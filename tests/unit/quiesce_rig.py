@@ -24,7 +24,7 @@ from sidecar.quiesce.quiescer import Signals
 from sidecar.quiesce.records import State
 from sidecar.quiesce.recovery import Tools
 from sidecar.quiesce.switch import Patience
-from tests.unit import fake_swarm
+from tests.doubles import swarm as fake_swarm
 
 STOP_TAKES = 1.0
 SNAPSHOT_LINE = '[{"id":"%s","time":"t","hostname":"h","paths":["/volumes"],"tags":[]}]'

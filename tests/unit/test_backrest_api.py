@@ -20,7 +20,7 @@ from sidecar.backrest.api import (
     UnexpectedReply,
 )
 from sidecar.backrest.http import strict_json
-from tests.backrest_double import Double, hash_password
+from tests.doubles.backrest.server import Double, hash_password
 from tests.unit.conftest import PLAN, SECRET
 
 

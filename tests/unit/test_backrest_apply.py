@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sidecar.backrest.api import BackrestApi, Rejected, differing_plans, ids, save
-from tests.backrest_double import Double
+from tests.doubles.backrest.server import Double
 from tests.unit.conftest import PLAN, SECRET
 
 

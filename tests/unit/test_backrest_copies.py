@@ -11,7 +11,7 @@ import pytest
 
 from sidecar.backrest.api import BackrestApi, ids
 from sidecar.backrest.copies import Copies, RepoEdits, edits_undone
-from tests.backrest_double import Double
+from tests.doubles.backrest.server import Double
 from tests.unit.builders import container
 from tests.unit.conftest import SECRET
 from tests.unit.stage import Stage

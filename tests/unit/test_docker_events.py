@@ -10,7 +10,7 @@ import pytest
 
 from sidecar.engine.client import Engine
 from sidecar.supervision.mailbox import Mailbox
-from tests.fake_engine import FakeEngine, Talk, answer, event, lines, refusal, replies
+from tests.doubles.engine import FakeEngine, Talk, answer, event, lines, refusal, replies
 from tests.listening import SOON, Rig
 from workers import docker_events
 

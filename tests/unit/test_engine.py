@@ -9,8 +9,8 @@ import pytest
 
 from sidecar.engine.client import Engine, EngineError
 from sidecar.engine.snapshot import read_own_ids
-from tests import fake_engine
-from tests.fake_engine import FakeEngine, answer, container, refusal, volume, volume_mount
+from tests.doubles import engine as fake_engine
+from tests.doubles.engine import FakeEngine, answer, container, refusal, volume, volume_mount
 from tests.unit.engine_fixtures import engine, fake
 
 __all__ = ["engine", "fake"]

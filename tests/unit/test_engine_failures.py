@@ -11,8 +11,8 @@ import pytest
 
 from sidecar.engine.client import Engine, EngineError
 from sidecar.engine.errors import from_exception
-from tests import fake_engine
-from tests.fake_engine import FakeEngine, Talk, answer, container, refusal, volume_mount
+from tests.doubles import engine as fake_engine
+from tests.doubles.engine import FakeEngine, Talk, answer, container, refusal, volume_mount
 from tests.unit.engine_fixtures import engine, fake
 
 __all__ = ["engine", "fake"]

@@ -7,8 +7,8 @@ from typing import ClassVar
 import pytest
 
 from sidecar.engine.client import Engine, EngineError
-from tests import fake_engine
-from tests.fake_engine import FakeEngine, Reply, answer, container, refusal, replies, volume, volume_mount
+from tests.doubles import engine as fake_engine
+from tests.doubles.engine import FakeEngine, Reply, answer, container, refusal, replies, volume, volume_mount
 from tests.unit.engine_fixtures import engine, fake
 
 __all__ = ["engine", "fake"]

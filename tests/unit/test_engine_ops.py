@@ -9,7 +9,7 @@ import pytest
 
 from sidecar.engine.client import Engine, EngineError
 from sidecar.engine.types import Bind, RunSpec
-from tests.fake_engine import FakeEngine, Talk, answer, container, refusal, replies
+from tests.doubles.engine import FakeEngine, Talk, answer, container, refusal, replies
 from tests.unit.engine_fixtures import engine, fake
 
 __all__ = ["engine", "fake"]

@@ -14,7 +14,7 @@ from sidecar.backup.summary import Outcome
 from sidecar.engine.errors import EngineError
 from sidecar.quiesce.journal import Journal
 from sidecar.quiesce.recovery import recover
-from tests.unit.fake_swarm import add_service
+from tests.doubles.swarm import add_service
 from tests.unit.quiesce_rig import Died, FakeEngine, tools, use_journal, workload
 from tests.unit.test_quiesce_crash import script
 

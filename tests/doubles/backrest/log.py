@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 import time
 
-from tests.double_messages import Json
-from tests.double_version import NEWEST, Version
+from tests.doubles.backrest.messages import Json
+from tests.doubles.backrest.version import NEWEST, Version
 
 _COLOURS = {"INFO": "34", "WARN": "33", "ERROR": "31", "FATAL": "31"}
 _OLD = {

@@ -20,8 +20,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from tests.double_messages import Json
-from tests.double_rules import next_time
+from tests.doubles.backrest.messages import Json
+from tests.doubles.backrest.rules import next_time
 
 INCOMPLETE = "Operation was incomplete when orchestrator was restarted."
 _HALTING = {

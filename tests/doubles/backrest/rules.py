@@ -16,8 +16,8 @@ import secrets
 import threading
 from collections.abc import Callable
 
-from tests.double_messages import Json, Refused
-from tests.double_version import NEWEST, Version
+from tests.doubles.backrest.messages import Json, Refused
+from tests.doubles.backrest.version import NEWEST, Version
 
 _BOUNDS = (("minute", 0, 59), ("hour", 0, 24), ("dom", 1, 31), ("month", 1, 12), ("dow", 0, 6))
 _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")

@@ -11,9 +11,9 @@ import threading
 import time
 from pathlib import Path
 
-from tests import double_rules as rules
-from tests.double_messages import Json, Refused, read
-from tests.double_version import NEWEST, Version
+from tests.doubles.backrest import rules
+from tests.doubles.backrest.messages import Json, Refused, read
+from tests.doubles.backrest.version import NEWEST, Version
 
 KEEP = 10
 

@@ -12,7 +12,7 @@ import json
 import re
 from typing import Any
 
-from tests.double_version import NEWEST, Version
+from tests.doubles.backrest.version import NEWEST, Version
 
 Json = dict[str, Any]
 

@@ -29,14 +29,14 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 if not __package__:
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent.parent))
 
-from tests import double_rules as rules
-from tests.double_log import log_line
-from tests.double_messages import Json, Refused, read
-from tests.double_store import ApiError, Fatal, Store
-from tests.double_tasks import Oplog, Tasks
-from tests.double_version import NEWEST, Version
+from tests.doubles.backrest import rules
+from tests.doubles.backrest.log import log_line
+from tests.doubles.backrest.messages import Json, Refused, read
+from tests.doubles.backrest.store import ApiError, Fatal, Store
+from tests.doubles.backrest.tasks import Oplog, Tasks
+from tests.doubles.backrest.version import NEWEST, Version
 
 if TYPE_CHECKING:
     from typing import Self

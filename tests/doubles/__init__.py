@@ -1,0 +1,1 @@
+"""What stands in for a program that the tests do not have at hand."""

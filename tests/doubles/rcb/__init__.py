@@ -1,0 +1,1 @@
+"""A restic-compose-backup for the tests."""
