@@ -24,7 +24,7 @@ from tests.unit.builders import container
 from tests.unit.machine_rig import SlowBackrest
 from tests.unit.stage import CONFIG, Clock, FakeBackrest
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 WEB = "backrest_sidecar_web"
 
 

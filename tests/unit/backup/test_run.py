@@ -19,8 +19,8 @@ from sidecar.engine.types import RunSpec
 from sidecar.quiesce.cleanup import RUN_LABEL
 from sidecar.quiesce.journal import RunLock
 from sidecar.quiesce.recovery import recover
+from tests.unit.quiesce.test_quiesce_crash import script
 from tests.unit.quiesce_rig import FakeEngine, journal_states, tools, workload
-from tests.unit.test_quiesce_crash import script
 
 KEEP: dict[str, Any] = {"backrest__enable": "true", "backrest__keep": "last=2"}
 

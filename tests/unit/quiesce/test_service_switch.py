@@ -15,8 +15,8 @@ from sidecar.engine.errors import EngineError
 from sidecar.quiesce.journal import Journal
 from sidecar.quiesce.recovery import recover
 from tests.doubles.swarm import add_service
+from tests.unit.quiesce.test_quiesce_crash import script
 from tests.unit.quiesce_rig import Died, FakeEngine, tools, use_journal, workload
-from tests.unit.test_quiesce_crash import script
 
 
 def world() -> FakeEngine:

@@ -14,9 +14,9 @@ from sidecar.apply.failures import Busy
 from sidecar.backrest.api import ApiUnreachable, BackrestApi
 from sidecar.backrest.queue import Operation, scheduled_plans
 from sidecar.store.state import MakeUp
+from tests.unit.backrest.test_review_api import WEB, Died, FakeApi
 from tests.unit.builders import container
 from tests.unit.stage import Clock, Stage
-from tests.unit.test_review_api import WEB, Died, FakeApi
 
 HAND = "hand-made"
 """The stage's plan by hand: maxFrequencyHours 4."""

@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sidecar.config.cron import CronError, next_runs, normalize, note
-from tests.unit import cronexpr_port as port
+from tests.unit.config import cronexpr_port as port
 
 
 def at(year: int, month: int, day: int, hour: int = 0, minute: int = 0, second: int = 0) -> dt.datetime:

@@ -14,7 +14,7 @@ from sidecar.labels.keys import KEYS, VOLUME_KEYS
 from sidecar.labels.policy import parse, parse_volume
 from sidecar.labels.schema import dump, label_schema
 
-COMMITTED = Path(__file__).parents[2] / "testdata" / "labels.schema.json"
+COMMITTED = Path(__file__).parents[3] / "testdata" / "labels.schema.json"
 CONTAINER = Draft202012Validator(label_schema())
 VOLUME = Draft202012Validator(label_schema()["$defs"]["volumeLabels"])
 

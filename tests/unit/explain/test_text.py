@@ -15,8 +15,8 @@ from sidecar.explain import text
 from sidecar.explain.model import Explanation, MountView, PlanView
 from sidecar.findings import Finding
 
-REPLAY = str(Path(__file__).resolve().parents[2] / "testdata/engine")
-SAMPLE = str(Path(__file__).resolve().parents[2] / "testdata/example-sidecar.config.json")
+REPLAY = str(Path(__file__).resolve().parents[3] / "testdata/engine")
+SAMPLE = str(Path(__file__).resolve().parents[3] / "testdata/example-sidecar.config.json")
 LONG = "/srv/" + "very-long-name/" * 6
 
 

@@ -16,9 +16,9 @@ from sidecar.engine.types import ContainerState, PathStat
 from sidecar.plans.desired import Desired, path_view
 from sidecar.plans.mounts import View, view_of
 from sidecar.plans.rendering import AMBIGUOUS_BACKREST, Basis, Owner, Rendering
+from tests.unit.backrest.test_container import ScriptedEngine
 from tests.unit.builders import container, settings, view
-from tests.unit.test_backrest import ScriptedEngine
-from tests.unit.test_oneshot import WEB, Rig, rig
+from tests.unit.commands.test_reconcile import WEB, Rig, rig
 
 __all__ = ["rig"]
 

@@ -357,7 +357,7 @@ def test_ten_thousand_random_containers(found: Drafted) -> None:
 
 @pytest.mark.parametrize("view", [(), VIEW], ids=["host", "backrest"])
 def test_every_mount_of_the_recorded_stacks_is_backed_up_or_named(view: tuple[tuple[str, str], ...]) -> None:
-    recorded = json.loads((Path(__file__).parents[2] / "testdata/engine/containers.json").read_text())
+    recorded = json.loads((Path(__file__).parents[3] / "testdata/engine/containers.json").read_text())
     boxes = [decode.container(row) for row in recorded]
     seen = 0
     for box in boxes:

@@ -9,7 +9,7 @@ import pytest
 from sidecar.engine.errors import EngineError
 from sidecar.engine.recorded import ReplayEngine
 
-RECORDED = Path(__file__).parents[2] / "testdata" / "engine"
+RECORDED = Path(__file__).parents[3] / "testdata" / "engine"
 
 
 def test_the_recording_holds_what_its_readme_says() -> None:

@@ -17,8 +17,8 @@ from sidecar.engine.model import EngineSnapshot
 from sidecar.engine.types import Process
 from sidecar.settings.settings import resolve
 from sidecar.store.state_store import StateError
-from tests.unit.test_marker_watch import BACKREST
-from tests.unit.test_marker_watch import Engine as MarkerEngine
+from tests.unit.quiesce.test_watchdog import BACKREST
+from tests.unit.quiesce.test_watchdog import Engine as MarkerEngine
 
 BACKUP = Process(7, 1, "restic backup /x")
 

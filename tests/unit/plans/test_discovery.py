@@ -14,8 +14,8 @@ from sidecar.engine.model import COMPOSE_NUMBER, Container, EngineSnapshot, Moun
 from sidecar.engine.types import RunSpec
 from sidecar.labels.policy import LabelPolicy
 from tests.unit.builders import rendering
+from tests.unit.quiesce.test_quiesce_crash import script
 from tests.unit.quiesce_rig import FakeEngine, tools, workload
-from tests.unit.test_quiesce_crash import script
 
 IMAGE = {"backrest.paths.include": "/etc", "backrest.keep": "last=1", "backrest.repo": "offsite"}
 DATA = "/var/lib/docker/volumes/app/_data"

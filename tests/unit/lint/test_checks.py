@@ -19,7 +19,7 @@ from sidecar.lint.command import run_lint
 from sidecar.lint.findings import LintFinding, Place
 from sidecar.lint.format import format_findings
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 WRONG = "testdata/lint/wrong/compose.yaml"
 STACK = "testdata/lint/stack/compose.yaml"
 OVERRIDE = "testdata/lint/stack/override.yaml"

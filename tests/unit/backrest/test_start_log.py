@@ -11,7 +11,7 @@ from sidecar.backrest.api import Operation
 from sidecar.backrest.container import config_error_in_log, cut_off_operations, fatal_in_log
 from sidecar.backrest.start_log import config_faults_in_log
 
-SAMPLES = Path(__file__).resolve().parents[2] / "testdata" / "backrest-logs"
+SAMPLES = Path(__file__).resolve().parents[3] / "testdata" / "backrest-logs"
 VERSIONS = ("1.8.1", "1.10.1", "1.12.1", "1.13.0", "1.14.1")
 SEEN = {
     version: {
