@@ -293,6 +293,8 @@ class _Drafting:
         if pattern.startswith("!"):
             return False
         taken = patterns.taken_whole(pattern, self.paths)
+        if exclude.taken_back:  # of what is in them, a later pattern takes something back
+            taken = [path for path in taken if patterns.takes(pattern, path)]
         if not taken:
             return False
         kept = self.paths.keys() - set(taken)

@@ -83,12 +83,14 @@ class Exclude(NamedTuple):
         pattern: Cleaned, without a leading slash where there is a mount. May begin with ``!``.
         from_root: It counts from the volume's root, whatever part of it is mounted.
         raw: As the label has it.
+        taken_back: It leaves nothing of a path but what a later ``!`` pattern takes back.
     """
 
     mount: Mount | None
     pattern: str
     from_root: bool = False
     raw: str = ""
+    taken_back: bool = False
 
 
 @dataclass(slots=True)
@@ -162,8 +164,8 @@ def select(
             if _counts(container, mount, rules, chosen, only_enabled=only_enabled):
                 chosen.picks.append(Pick(_destination(mount), mount))
     chosen.picks = list(dict.fromkeys(chosen.picks))
-    for raw in labels.exclude:
-        _exclude(container, raw, labels, chosen)
+    for at, raw in enumerate(labels.exclude, start=1):
+        _exclude(container, raw, labels, chosen, later=labels.exclude[at:])
     for mount in container.mounts:
         _volume_excludes(container, mount, rules, chosen)
     return chosen
@@ -233,16 +235,24 @@ def _include(
             chosen.picks.append(Pick(_destination(inner), inner))
 
 
-def _exclude(container: Container, raw: str, labels: PathLabels, chosen: Selection) -> None:
+def _exclude(
+    container: Container, raw: str, labels: PathLabels, chosen: Selection, *, later: Sequence[str]
+) -> None:
     mark, pattern = patterns.split_negation(patterns.clean(raw))
     if not pattern.startswith("/"):
-        if not mark and patterns.takes_everything(pattern):
+        everything = not mark and patterns.takes_everything(pattern)
+        if everything and not all(_is_taken_back(pick.path, later) for pick in chosen.picks):
             _whole(container, raw, labels, chosen, "everything")
         else:
-            chosen.excludes.append(Exclude(None, mark + pattern, raw=raw))
+            chosen.excludes.append(Exclude(None, mark + pattern, raw=raw, taken_back=everything))
         return
+    taken_back = False
     if not mark:
         covered = [pick for pick in chosen.picks if patterns.leaves_nothing(pattern, pick.path)]
+        emptied = [c for c in covered if not patterns.takes(pattern, c.path)]
+        taken_back = bool(emptied) and all(_is_taken_back(pick.path, later) for pick in emptied)
+        if taken_back:  # it takes what is in these paths, not the paths, and not all of it
+            covered = [pick for pick in covered if pick not in emptied]
         kept = [pick for pick in chosen.picks if pick not in covered]
         # A mount below a path that stays is excluded as any other directory of it would be.
         if bare := [c for c in covered if not any(under(c.path, k.path) for k in kept)]:
@@ -250,9 +260,18 @@ def _exclude(container: Container, raw: str, labels: PathLabels, chosen: Selecti
             return
         chosen.picks = kept
     found = list(_below_mounts(pattern, container.mounts))
-    chosen.excludes += (Exclude(mount, mark + rest, raw=raw) for mount, rest in found)
+    chosen.excludes += (Exclude(mount, mark + rest, raw=raw, taken_back=taken_back) for mount, rest in found)
     if not found:
         chosen.excludes.append(Exclude(None, mark + pattern, raw=raw))
+
+
+def _is_taken_back(path: str, later: Sequence[str]) -> bool:
+    """Whether one of these excludes is a ``!`` pattern that can bring back something below ``path``."""
+    for raw in later:
+        mark, pattern = patterns.split_negation(patterns.clean(raw))
+        if mark and (not pattern.startswith("/") or under(pattern, path)):
+            return True
+    return False
 
 
 def _whole(container: Container, raw: str, labels: PathLabels, chosen: Selection, what: str) -> None:

@@ -105,6 +105,27 @@ class TestExclude:
         plan = one(container("web", {"paths.exclude": "/srv/*/cache,/srv/**/tmp"}, mounts)).plan
         assert set(plan.excludes) == {f"{at(v)}/{rest}" for v in "ab" for rest in ("cache", "**/tmp")}
 
+    @pytest.mark.parametrize(
+        ("exclude", "written"),
+        [
+            ("/data/*,!/data/keep", (f"{at('v')}/*", f"!{at('v')}/keep")),
+            ("*,!*.db", (f"{at('v')}/**/*", f"!{at('v')}/**/*.db")),
+        ],
+    )
+    def test_everything_but_what_a_later_pattern_takes_back(
+        self, exclude: str, written: tuple[str, ...]
+    ) -> None:
+        """As restic's manual has it: a directory's entries are excluded, and one of them is not."""
+        assert one(container("web", {"paths.exclude": exclude}, (volume("v"),))).plan.excludes == written
+
+    @pytest.mark.parametrize(
+        "exclude", ["/data,!/data/keep", "/data/*,!/other/keep", "!/data/keep,/data/*", "*"]
+    )
+    def test_what_nothing_can_take_back_is_a_wrong_label(self, exclude: str) -> None:
+        result = rendering(container("web", {"paths.exclude": exclude}, (volume("v"),)))
+        assert result.plans == ()
+        assert "wrong-label" in codes(result)
+
     def test_a_negation_is_kept(self) -> None:
         plan = one(container("web", {"paths.exclude": "*.log,!keep.log,!/data/x"}, (volume("v"),))).plan
         assert plan.excludes == (f"{at('v')}/**/*.log", f"!{at('v')}/**/keep.log", f"!{at('v')}/x")
@@ -331,9 +352,14 @@ def check_no_exclude_takes_a_path(found: Drafted) -> None:
     if draft.skipped:
         return
     assert draft.paths
-    for pattern in draft.excludes:
+    for at, pattern in enumerate(draft.excludes, start=1):
         assert patterns.why_invalid(pattern) == ""
         for path in draft.paths:
+            back = any(
+                one.startswith("!") and under(one[1:], patterns.escape(path)) for one in draft.excludes[at:]
+            )
+            if back and not patterns.takes(pattern, path):
+                continue  # what is in the path is taken, and some of it taken back
             if not pattern.startswith("!") and patterns.leaves_nothing(pattern, path):
                 assert any(under(path, other) for other in draft.paths), (pattern, path)
                 assert any(path in finding.message for finding in draft.findings), (pattern, path)
