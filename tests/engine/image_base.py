@@ -112,10 +112,10 @@ def build_double(engine: TestEngine) -> None:
     """Make an image in which the double of Backrest runs, named and found like the real one."""
     with tempfile.TemporaryDirectory() as directory:
         context = Path(directory)
-        (context / "tests").mkdir()
-        for source in sorted(ROOT.glob("tests/*double*.py")):
-            shutil.copy(source, context / "tests")
-        (context / "tests" / "__init__.py").touch()
+        doubles = context / "tests" / "doubles"
+        shutil.copytree(ROOT / "tests" / "doubles" / "backrest", doubles / "backrest")
+        for package in (doubles, doubles.parent):
+            (package / "__init__.py").touch()
         (context / "backrest").write_text(
             "from tests.doubles.backrest.server import main\n\nraise SystemExit(main())\n"
         )

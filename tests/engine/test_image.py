@@ -129,7 +129,8 @@ def test_the_service_of_compose_yaml(host: TestEngine, built: Built, relay: Rela
     flags = [flag.replace(":/var/run/docker.sock:", ":/run/engine:") for flag in flags]
     flags += ["-e", "DOCKER_HOST=unix:///run/engine/docker.sock", "-e", "BACKREST_SIDECAR_ENGINE_LIMIT=2"]
     flags += ["--health-interval", "1s", "--health-retries", "1", "--network", "none"]
-    host.run_container("backrest", volumes=["backrest-config:/config"])
+    volumes = str(host.root / "volumes")
+    host.run_container("backrest", volumes=["backrest-config:/config", f"{volumes}:{volumes}:ro"])
     host.run_container("web", LABELS, volumes=["web-data:/srv/data"])
     command = [word for word in service["command"] if word != "--apply"]
 
