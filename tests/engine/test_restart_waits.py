@@ -57,6 +57,28 @@ def slack() -> Iterator[str]:
     server.server_close()
 
 
+def hand_made(name: str, cron: str, **more: Any) -> dict[str, Any]:
+    return {
+        "id": name,
+        "repo": "main",
+        "paths": ["/etc"],
+        "schedule": {"cron": cron, "clock": "CLOCK_LOCAL"},
+        **more,
+    }
+
+
+@pytest.fixture
+def minutely(image_engine: TestEngine) -> Iterator[BackrestContainer]:
+    """A Backrest with a plan that fires every minute."""
+    if not backrest_container.real_binary():
+        pytest.skip("BACKREST_BIN names no Backrest")
+    image = backrest_container.make_image(image_engine, "real")
+    with tempfile.TemporaryDirectory(prefix="bs-") as home:
+        write_config(Path(home) / "config.json", [hand_made("minutely", "* * * * *")], version=4)
+        yield BackrestContainer(image_engine, "real", image, Path(home))
+        image_engine.clean()
+
+
 @pytest.fixture
 def night(image_engine: TestEngine, slack: str) -> Iterator[BackrestContainer]:
     """A Backrest with five plans that are due in the next minute but one at the latest."""
@@ -64,16 +86,8 @@ def night(image_engine: TestEngine, slack: str) -> Iterator[BackrestContainer]:
         pytest.skip("BACKREST_BIN names no Backrest")
     due = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=75)
     hook = {"conditions": ["CONDITION_SNAPSHOT_START"], "actionSlack": {"webhookUrl": slack, "template": "x"}}
-    plans = [
-        {
-            "id": name,
-            "repo": "main",
-            "paths": ["/etc"],
-            "schedule": {"cron": f"{due.minute} {due.hour} {due.day} {due.month} *", "clock": "CLOCK_LOCAL"},
-            "hooks": [hook],
-        }
-        for name in PLANS
-    ]
+    cron = f"{due.minute} {due.hour} {due.day} {due.month} *"
+    plans = [hand_made(name, cron, hooks=[hook]) for name in PLANS]
     image = backrest_container.make_image(image_engine, "real")
     with tempfile.TemporaryDirectory(prefix="bs-") as home:
         write_config(Path(home) / "config.json", plans, version=4)
@@ -110,3 +124,23 @@ def test_twenty_changes_while_five_plans_are_due_cost_no_night(night: BackrestCo
     assert not any(op.cut_off or op.runs for op in done)
     assert all(op.end - op.start >= HOOK_TAKES for op in done)
     assert night.plans()["backrest_sidecar_web"]["schedule"]["cron"] == f"{CHANGES - 1} 3 1 1 *"
+
+
+@pytest.mark.parametrize("url", ["", "http://127.0.0.1:9"], ids=["no URL", "a URL that nobody answers"])
+def test_a_plan_every_minute_keeps_no_change_waiting(minutely: BackrestContainer, url: str) -> None:
+    engine = minutely.engine
+    with Sidecar(
+        "--config", str(minutely.config), "--docker-sock", engine.host, "--with-events", "--apply",
+        "--apply-settle", "0.5s", "--restart-timeout", "2s", "--path-view", "host",
+        *(("--backrest-url", url) if url else ()),
+    ) as sidecar:  # fmt: skip
+        sidecar.wait_for("engine.connected")
+        engine.run_container("web", {"backrest.enable": "true"}, ["web:/data"], start=False)
+        if url:
+            said = sidecar.wait_for("backrest.api_unreachable", 40)
+            assert url in str(said)
+        sidecar.wait_for("backrest.restart", 150)
+        assert sidecar.said("backrest.cut_off") == []
+        assert sidecar.said("backrest.not_up") == []
+    minutely.wait()
+    assert {"minutely", "backrest_sidecar_web"} <= minutely.plans().keys()
