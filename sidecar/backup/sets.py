@@ -19,8 +19,10 @@ from sidecar.engine.types import Bind
 from sidecar.labels.patterns import below, clean, escape, split_negation
 from sidecar.labels.policy import PlanLabels, VolumeLabels
 from sidecar.labels.retention import Keep
+from sidecar.plans.chosen import Exclude, SelectionRules
+from sidecar.plans.excludes import inside_mount
 from sidecar.plans.mounts import PathRules, join, under
-from sidecar.plans.selection import Exclude, SelectionRules, inside_mount, select
+from sidecar.plans.selection import select
 from sidecar.plans.workloads import Workload
 
 _SEGMENT = re.compile(r"[^A-Za-z0-9._-]")

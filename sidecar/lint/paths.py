@@ -10,8 +10,9 @@ from sidecar.engine.model import Container
 from sidecar.findings import Finding, printable
 from sidecar.labels.reader import PlanReading
 from sidecar.lint.findings import Level, VolumeSays
+from sidecar.plans.chosen import EXCLUDE, INCLUDE, Selection, SelectionRules
 from sidecar.plans.mounts import PathRules
-from sidecar.plans.selection import EXCLUDE, INCLUDE, Selection, SelectionRules, select
+from sidecar.plans.selection import select
 
 _WILDCARD = re.compile(r"[*?]")
 _SOCKET = "/var/run/docker.sock"

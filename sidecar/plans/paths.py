@@ -16,6 +16,7 @@ from sidecar.engine.model import Container, Mount, Volume
 from sidecar.findings import Finding, printable
 from sidecar.labels import patterns
 from sidecar.labels.policy import PlanLabels, VolumeLabels
+from sidecar.plans.chosen import EXCLUDE, Exclude, Pick, SelectionRules
 from sidecar.plans.mounts import (
     PathRules,
     View,
@@ -29,7 +30,7 @@ from sidecar.plans.mounts import (
 )
 from sidecar.plans.own_data import backrest_directories
 from sidecar.plans.path_facts import Facts, no_facts
-from sidecar.plans.selection import EXCLUDE, Exclude, Pick, SelectionRules, select
+from sidecar.plans.selection import select
 
 INVISIBLE_PATH = "invisible-path"
 """Code of the finding about a path that Backrest cannot read."""
