@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from sidecar.engine.errors import EngineError
-from sidecar.engine.model import EngineSnapshot
+from sidecar.engine.model import Container, EngineSnapshot
 from sidecar.engine.types import ContainerState
 
 RUN_LABEL = "backrest-sidecar.run"
@@ -54,14 +54,33 @@ def end_all(
     Returns:
         Names of those that may still be there. Nothing is raised, for containers wait to be started.
     """
-    wanted = set(names)
-    try:
-        everything = engine.snapshot().containers
-    except EngineError:
-        return tuple(wanted)
-    ours = [c for c in everything if c.labels.get(RUN_LABEL) == run or c.name in wanted or c.id in wanted]
-    networks = {f"container:{ref}" for c in ours for ref in (c.id, c.name)}
-    ours = [*(c for c in everything if c.network_mode in networks and c not in ours), *ours]
+    wanted, hosts, seen = set(names), set[str](), set[str]()
+    left: list[str] = []
+    while True:
+        try:
+            everything = engine.snapshot().containers
+        except EngineError:
+            return (*left, *wanted) if not seen else tuple(left)
+        ours = [c for c in everything if c.labels.get(RUN_LABEL) == run or c.name in wanted or c.id in wanted]
+        hosts |= {f"container:{ref}" for c in ours for ref in (c.id, c.name)}
+        ours = [*(c for c in everything if c.network_mode in hosts and c not in ours), *ours]
+        # rcb may start its container after we have listed and before we end rcb: so again, until none is new.
+        new = [c for c in ours if c.id not in seen]
+        if not new:
+            return tuple(left)
+        seen.update(c.id for c in new)
+        left += _end(engine, new, rest=rest, monotonic=monotonic)
+
+
+def _end(
+    engine: Engine,
+    containers: Iterable[Container],
+    *,
+    rest: Callable[[float], None],
+    monotonic: Callable[[], float],
+) -> list[str]:
+    """End and remove containers, politely at first; return the names of those that may still be there."""
+    ours = list(containers)
     running = [c.id for c in ours if c.state not in {"created", "exited", "dead"}]
     for container in running:
         with contextlib.suppress(EngineError):
@@ -79,7 +98,7 @@ def end_all(
                 error.kind == "conflict" and "in progress" in error.message
             ):
                 left.append(c.name)
-    return tuple(left)
+    return left
 
 
 def _runs(engine: Engine, container: str) -> bool:
