@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import lru_cache
 
 from sidecar.findings import printable
@@ -112,16 +112,6 @@ def taken_whole(pattern: str, paths: Iterable[str]) -> list[str]:
     # With what stands before its first wildcard a path must begin: a plan may have thousands of patterns.
     literal = _MAGIC.split(rest, maxsplit=1)[0] if rest.startswith("/") else ""
     return [path for path in paths if f"{path}/".startswith(literal) and leaves_nothing(rest, path)]
-
-
-def taken(patterns: Sequence[str], path: str) -> bool:
-    """Return whether a list of patterns leaves out ``path``, later ``!`` patterns taking back what others took."""
-    out = False
-    for pattern in patterns:
-        mark, rest = split_negation(pattern)
-        if takes(rest, path):
-            out = not mark
-    return out
 
 
 def _matches(parts: tuple[str, ...], names: tuple[str, ...], *, whole: bool = False) -> bool:
